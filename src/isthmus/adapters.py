@@ -1,0 +1,89 @@
+"""Data as they come, to tensors: arrays, frames, sparse matrices, tensors and paths.
+
+The user's layout is channels first, ``(n, C, *spatial)``, or ``(n, H, W)`` for one channel; inside
+everything is channels last. This module alone moves that axis.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.errors import DataError
+
+__all__ = ["channels_first", "channels_last", "read", "to_tensor"]
+
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+
+
+def read(data: Any, name: str = "X") -> Any:
+    """Load a path, and turn a tensor into an array; anything else is given back as it is.
+
+    A path ends in .npy, .npz (``file.npz:array`` picks one), .csv or .parquet.
+    """
+    if isinstance(data, (str, Path)):
+        return _read_path(str(data), name)
+    if isinstance(data, Tensor):
+        return data.detach().cpu().numpy()
+    if hasattr(data, "collect") and type(data).__module__.startswith("polars"):
+        return data.collect()
+    return data
+
+
+def _read_path(given: str, name: str) -> Any:
+    text, _, key = given.rpartition(":") if ".npz:" in given else (given, "", "")
+    path = Path(text)
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{name}: a path must end in one of {', '.join(SUFFIXES)}, got {given!r}")
+    if not path.is_file():
+        raise DataError(f"{name}: no such file: {text}")
+    try:
+        if path.suffix == ".npz":
+            return _read_npz(path, key, name)
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise DataError(f"{name}: reading {path.suffix} needs pandas: pip install 'isthmus[frames]'") from error
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name}: cannot read {text}: {error}") from error
+
+
+def _read_npz(path: Path, key: str, name: str) -> Any:
+    with np.load(path, allow_pickle=False) as archive:
+        names = list(archive.files)
+        if not key and len(names) == 1:
+            key = names[0]
+        if key not in names:
+            wanted = f"no array {key!r}" if key else "several arrays"
+            raise DataError(f"{name}: {path} holds {wanted}; pick one of {names} as '{path}:{names[0]}'")
+        return archive[key]
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """An array as a tensor that nobody else writes to; bytes stay bytes, the rest is float."""
+    if array.dtype not in (np.float32, np.float64, np.uint8):
+        array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
+    return torch.from_numpy(np.ascontiguousarray(array) if array.flags.writeable else array.copy())
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """``(n, d)`` stays; ``(n, H, W)`` gains one channel; ``(n, C, *spatial)`` moves it to the end."""
+    if x.dim() == 3:
+        return x.unsqueeze(-1)
+    return x.movedim(1, -1).contiguous() if x.dim() > 3 else x
+
+
+def channels_first(x: Tensor, n_axes: int) -> Tensor:
+    """The inverse of `channels_last` for data that had ``n_axes`` axes."""
+    if n_axes == 3:
+        return x.squeeze(-1)
+    return x.movedim(-1, 1).contiguous() if n_axes > 3 else x

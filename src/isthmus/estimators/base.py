@@ -1,0 +1,411 @@
+"""What all estimators share: their parameters, and the way from data to a trained line.
+
+A named estimator only chooses parts: it overrides `_penalties`, `_loss_for` and the like, and has no
+forward of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from isthmus import spec
+from isthmus.checks import Check, check_parameters, choice, either, instance, integer, number, optional
+from isthmus.errors import DataError, ParameterError
+from isthmus.estimators.inference import Inference
+from isthmus.estimators.inputs import check_weights
+from isthmus.model import EncoderDecoder
+from isthmus.objective import Objective, TrainStep
+from isthmus.part import Decoder, Encoder, Loss, Part, Penalty, Scaler
+from isthmus.training.allocator import keep_freed_memory
+from isthmus.training.callbacks import Callback, EarlyStopping, Progress
+from isthmus.training.loop import Loop
+from isthmus.training.resident import Resident, content_order
+from isthmus.training.rng import isolated_rng
+from isthmus.types import Batch, Space
+
+__all__ = ["EncoderDecoderEstimator"]
+
+logger = logging.getLogger("isthmus")
+
+MAX_REPEATS = 10
+"""Whole-numbered sample weights repeat rows, as long as the rows grow at most so many times."""
+LEAST_TO_SPLIT = 50
+"""With fewer rows none are held out for validation."""
+
+
+def _part(described: str) -> Check:
+    return either(instance(str, f"the name of {described}"), instance(Part, "a part"))
+
+
+@dataclass(eq=False, repr=False)
+class EncoderDecoderEstimator(Inference, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Parameters common to all estimators.
+
+    Parameters
+    ----------
+    latent_dim : int or "auto"
+        Width of the code. "auto" is a quarter of the input's numbers, between 2 and 32.
+    encoder : str or Encoder
+        "auto" picks by the data: "mlp" for tables (and, flattened, for images).
+    decoder : str, Decoder or None
+        None mirrors the encoder.
+    bottleneck : str or Bottleneck
+        The neck.
+    corruption : str, Corruption or None
+        What damages the encoder's input in training.
+    loss : str or Loss
+        The distance of output and target.
+    penalties : sequence of str or Penalty
+        Added to the estimator's own.
+    scale : {"auto", None, "standard", "minmax"} or Scaler
+        The map from the user's units to the network's, learnt from the training rows.
+    optimizer : {"adam", "adamw", "sgd", "lbfgs"} or Optimizer
+    learning_rate : float
+    schedule : {None, "constant", "linear", "cosine"} or Schedule
+    clip_norm : float or None
+        Limit of the gradients' joint norm.
+    batch_size : int
+        Rows a step, at most all of them.
+    max_epochs : int
+    validation_fraction : float
+        Share of the rows held out, if there are at least 50 and no ``validation_data``; 0 holds out none.
+    patience : int or None
+        Epochs without a better ``monitor`` before training stops; None trains to the end. With
+        validation the best epoch's weights are kept either way.
+    monitor : str
+        The figure of the history that decides; lower is better.
+    device : str
+        "auto" takes CUDA where there is one.
+    precision : {"32-true", "64-true", "bf16-mixed"}
+    compile : {False, "replay"}
+        "replay" traces the step once and replays it: the same bits, less Python.
+    random_state : int, RandomState or None
+    verbose : bool
+        A progress bar on stderr.
+    callbacks : sequence of Callback
+    """
+
+    latent_dim: int | str = "auto"
+    encoder: Any = "auto"
+    decoder: Any = None
+    bottleneck: Any = "dense"
+    corruption: Any = None
+    loss: Any = "squared_error"
+    penalties: Sequence[Any] = ()
+    scale: Any = "auto"
+    optimizer: Any = "adam"
+    learning_rate: float = 1e-3
+    schedule: Any = None
+    clip_norm: float | None = None
+    batch_size: int = 128
+    max_epochs: int = 200
+    validation_fraction: float = 0.1
+    patience: int | None = 20
+    monitor: str = "val_objective"
+    device: str = "auto"
+    precision: str = "32-true"
+    compile: bool | str = False
+    random_state: Any = None
+    verbose: bool = False
+    callbacks: Sequence[Callback] = ()
+
+    allowed: ClassVar[dict[str, Check]] = {
+        "latent_dim": either(integer(1), choice(["auto"])),
+        "encoder": _part("an encoder"),
+        "decoder": optional(_part("a decoder")),
+        "bottleneck": _part("a bottleneck"),
+        "corruption": optional(_part("a corruption")),
+        "loss": _part("a loss"),
+        "penalties": instance((list, tuple), "a list of penalties"),
+        "scale": optional(_part("a scaler")),
+        "learning_rate": number(0, open_low=True),
+        "clip_norm": optional(number(0, open_low=True)),
+        "batch_size": integer(1),
+        "max_epochs": integer(1),
+        "validation_fraction": number(0, 1, open_high=True),
+        "patience": optional(integer(1)),
+        "monitor": instance(str, "a name of the history"),
+        "device": instance(str, "a device such as 'auto', 'cpu', 'cuda'"),
+        "precision": choice(["32-true", "64-true", "bf16-mixed"]),
+        "compile": choice([False, "replay"]),
+        "verbose": instance((bool, int), "True or False"),
+        "callbacks": instance((list, tuple), "a list of callbacks"),
+    }
+    part_parameters: ClassVar[tuple[str, ...]] = (
+        "encoder",
+        "decoder",
+        "bottleneck",
+        "corruption",
+        "loss",
+        "optimizer",
+        "schedule",
+    )
+
+    # ------------------------------------------------------------------ parameters
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``encoder__hidden_dims`` on a name turns the name into its part first."""
+        for key in sorted(params, key=lambda key: "__" in key):
+            name, _, rest = key.partition("__")
+            if not rest:
+                super().set_params(**{name: params[key]})
+                continue
+            given = getattr(self, name, None)
+            if given == "auto":
+                raise ParameterError(f"{key}: {name}='auto' has no parameters yet; set {name} to a name first")
+            if isinstance(given, str) and name in self.part_parameters:
+                setattr(self, name, spec.resolve(name, given))
+            super().set_params(**{key: params[key]})
+        return self
+
+    def _check(self) -> None:
+        check_parameters(type(self).__name__, vars(self), self.allowed)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise ParameterError(f"callbacks must hold Callback objects, got {type(callback).__name__}")
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise ParameterError(f"device must be 'auto', 'cpu' or 'cuda', got {self.device!r}")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ParameterError(f"device must be 'auto' or 'cpu' where torch finds no GPU, got {self.device!r}")
+
+    @property
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = False
+        return tags
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return secrets.randbelow(2**31)
+        if isinstance(self.random_state, (int, np.integer)) and not isinstance(self.random_state, bool):
+            return int(self.random_state) % 2**63
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    # ------------------------------------------------------------------ the parts chosen
+
+    def _encoder_for(self, space: Space) -> Encoder:
+        encoder: Encoder = spec.resolve("encoder", "mlp" if self.encoder == "auto" else self.encoder)
+        return encoder
+
+    def _decoder_for(self, encoder: Encoder) -> Decoder:
+        if self.decoder is not None:
+            decoder: Decoder = spec.resolve("decoder", self.decoder)
+            return decoder
+        mirrors = spec.registry("decoder")
+        name = encoder.part_name()
+        if name not in mirrors:
+            raise ParameterError(f"decoder must be given, since no decoder mirrors {type(encoder).__name__}")
+        return mirrors[name].mirror(encoder)  # type: ignore[no-any-return]
+
+    def _loss_for(self, target: Tensor) -> Loss:
+        loss: Loss = spec.resolve("loss", self.loss)
+        return loss
+
+    def _scaler_for(self, target: Tensor, loss: Loss) -> Scaler:
+        """The scaler; "auto" leaves data alone that the loss wants as they are."""
+        name = "unit" if self.scale is None else self.scale
+        if name == "auto" and loss.bounds is not None and not (target.dim() > 2 and target.dtype == torch.uint8):
+            name = "unit"
+        scaler: Scaler = spec.resolve("scaler", name, "scale")
+        return scaler
+
+    def _penalties(self) -> list[Penalty]:
+        """The estimator's own; those of ``penalties`` come after them."""
+        return []
+
+    def _objective(self) -> Objective:
+        given = [spec.resolve("penalty", penalty, "penalties") for penalty in self.penalties]
+        own = [penalty for penalty in self._penalties() if type(penalty) not in {type(other) for other in given}]
+        return Objective([penalty.build(Space(())) for penalty in [*own, *given]])
+
+    def _latent_dim(self, space: Space) -> int | None:
+        if self.latent_dim != "auto":
+            return int(self.latent_dim)
+        return int(min(32, max(2, -(-(space.size or 1) // 4))))
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, validation_data: Any = None) -> Self:
+        """Train on X.
+
+        Parameters
+        ----------
+        X : array, tensor, frame, sparse matrix or path
+            ``(n, d)``, ``(n, H, W)`` or ``(n, C, *spatial)``.
+        y : ignored
+            Labels of a Pipeline. `DenoisingAutoencoder` takes clean targets here.
+        sample_weight : array of shape (n,), optional
+            Whole numbers repeat a row (0 leaves it out); others weigh its loss.
+        validation_data : like X, or a pair (X, y), optional
+            Held-out rows, in place of ``validation_fraction``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ParameterError, DataError
+            Before any training.
+        """
+        self._check()
+        parts = self._resolve_training()
+        rows = self._rows(X, y, reset=True)
+        held = None if validation_data is None else self._validation_rows(validation_data)
+        rows = check_weights(rows, sample_weight, MAX_REPEATS)
+        seed = self._seed()
+        with isolated_rng(seed, self._device):
+            order = content_order(rows.x)
+            rows = rows.map(lambda field: field.index_select(0, order))
+            if held is None and self.validation_fraction > 0:
+                rows, held = self._split(rows, seed)
+            self._build(rows)
+            loop = self._loop(rows, held, seed, *parts)
+            loop.run()
+        self._close(loop)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+        """One epoch over X; scaler and shapes are those of the first call."""
+        first = not self.__sklearn_is_fitted__()
+        self._check()
+        parts = self._resolve_training()
+        rows = check_weights(self._rows(X, y, reset=first), sample_weight, MAX_REPEATS)
+        seed = self._seed() + (0 if first else self.n_iter_)
+        with isolated_rng(seed, self._device):
+            if first:
+                self._build(rows)
+            loop = self._loop(rows, None, seed, *parts, max_epochs=1)
+            loop.state.memory = getattr(self, "_memory", loop.state.memory)
+            loop.run()
+        self._memory = loop.state.memory
+        earlier = [] if first else list(self.history_)
+        self._close(loop)
+        self.history_ = [*earlier, {**loop.state.history[-1], "epoch": len(earlier) + 1}]
+        self.n_iter_ = len(self.history_)
+        return self
+
+    def _resolve_training(self) -> tuple[Any, Any]:
+        schedule = spec.resolve("schedule", self.schedule)
+        return spec.resolve("optimizer", self.optimizer), schedule
+
+    def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
+        """All rows as tensors, channels last, in the user's units."""
+        return Batch(self._read(X, reset=reset))
+
+    def _validation_rows(self, given: Any) -> Batch:
+        X, y = given if isinstance(given, tuple) else (given, None)
+        return self._rows(X, y, reset=False)
+
+    def _split(self, rows: Batch, seed: int) -> tuple[Batch, Batch | None]:
+        n = len(rows.x)
+        n_held = round(self.validation_fraction * n)
+        if n < LEAST_TO_SPLIT or n_held == 0:
+            return rows, None
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + 1))
+        held, kept = order[:n_held], order[n_held:]
+        return rows.map(lambda field: field.index_select(0, kept)), rows.map(lambda field: field.index_select(0, held))
+
+    def _build(self, rows: Batch) -> None:
+        """Choose, build and scale the line for these rows; ``module_`` is the result."""
+        target = rows.x if rows.y is None else rows.y
+        space, goal = Space(tuple(rows.x.shape[1:])), Space(tuple(target.shape[1:]))
+        loss = self._loss_for(target)
+        scaler = self._scaler_for(target, loss)
+        encoder = self._encoder_for(space)
+        bottleneck = spec.resolve("bottleneck", self.bottleneck)
+        corruption = spec.resolve("corruption", self.corruption)
+        model = EncoderDecoder(encoder, bottleneck, self._decoder_for(encoder), loss, scaler, corruption)
+        model.build(space, goal, self._latent_dim(space) if bottleneck.part_name() != "identity" else None)
+        if self.precision == "64-true":
+            model.double()
+        scaler.fit(rows.x)
+        model.to(self._device)
+        check_targets(model, target)
+        self.module_ = model
+        self._n_features_out = bottleneck.out.shape[-1]
+
+    def _loop(
+        self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
+    ) -> Loop:
+        keep_freed_memory()
+        step = TrainStep(self.module_, self._objective().to(self._device))
+        if held is not None:
+            check_targets(self.module_, held.x if held.y is None else held.y)
+        callbacks = [*self.callbacks]
+        if held is not None or self.monitor != "val_objective":
+            callbacks.append(EarlyStopping(self.monitor, self.patience))
+        if self.verbose:
+            callbacks.append(Progress())
+        return Loop(
+            step,
+            Resident(self._scaled(rows), self.batch_size, seed + 2),
+            optimizer,
+            learning_rate=self.learning_rate,
+            schedule=schedule,
+            clip_norm=self.clip_norm,
+            max_epochs=self.max_epochs if max_epochs is None else max_epochs,
+            precision=self.precision,
+            compile=self.compile,
+            validation=None if held is None else Resident(self._scaled(held), len(held.x), seed),
+            callbacks=callbacks,
+            seed=seed + 3,
+        )
+
+    @torch.no_grad()
+    def _scaled(self, rows: Batch) -> Batch:
+        """The rows in the network's units, on its device: done once, so no step does it."""
+        model, device = self.module_, self._device
+
+        def scale(values: Tensor) -> Tensor:
+            return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(8192)])
+
+        x = scale(rows.x)
+        y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
+        weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
+        return rows._replace(x=x, y=y, weight=weight)
+
+    def _close(self, loop: Loop) -> None:
+        state = loop.state
+        self.history_ = state.history
+        self.n_iter_ = state.epoch
+        self.module_.eval()
+        hooks = [part for part in self.module_.modules() if isinstance(part, Part) and hasattr(part, "after_fit")]
+        if hooks:
+            codes = self._encode_rows(loop.source.rows.x, scaled=True)
+            for part in hooks:
+                part.after_fit(codes)  # type: ignore[operator]
+
+
+def check_targets(model: EncoderDecoder, target: Tensor) -> None:
+    """Raise `DataError` where a (scaled) target lies outside what the loss allows."""
+    loss = model.loss
+    if loss.bounds is None:
+        return
+    values = model.scale(target.to(model.device))[0] if model.scales_target else target
+    low, high = float(values.min()), float(values.max())
+    if low < loss.bounds[0] or high > loss.bounds[1]:
+        raise DataError(
+            f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
+            f"got values from {low:g} to {high:g} (after scaling): scale='minmax' or another loss mends it"
+        )
+    if loss.whole and bool((values != values.round()).any()):
+        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions")

@@ -1,0 +1,221 @@
+"""The straight line: scaler, corruption, encoder, bottleneck, decoder, with the loss that reads its end."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import ShapeError
+from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Scaler, built
+from isthmus.types import Batch, Bypass, Features, Latent, Noise, Seen, Space, Trace
+
+__all__ = ["EncoderDecoder"]
+
+
+class EncoderDecoder(nn.Module):
+    """One pass: x ─ scaler ─ corruption ─ encoder ─ bottleneck ─ decoder ─ output.
+
+    It has three verbs: `encode`, `decode`, and `forward` that joins them. It alone scales, shifts a
+    stepwise decoder's target and repeats rows for several samples, so that no part hears of either.
+
+    Parameters
+    ----------
+    encoder, bottleneck, decoder, loss : parts
+        Not yet built; `build` does that, in the order of the line.
+    scaler, corruption : parts, optional
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        bottleneck: Bottleneck,
+        decoder: Decoder,
+        loss: Loss,
+        scaler: Scaler | None = None,
+        corruption: Corruption | None = None,
+    ) -> None:
+        super().__init__()
+        self.scaler = scaler
+        self.corruption = corruption
+        self.encoder = encoder
+        self.bottleneck = bottleneck
+        self.decoder = decoder
+        self.loss = loss
+        self.space = self.target = Space(())
+
+    # ------------------------------------------------------------------ shapes, once
+
+    def build(self, space: Space, target: Space | None = None, latent_dim: int | None = None) -> Self:
+        """Build every part for inputs of this space (and targets of that one), then rehearse."""
+        self.space = Space.of(space)
+        self.target = Space.of(target) if target is not None else self.space._replace(condition=0)
+        if self.scaler is not None:
+            self.scaler.build(self.space)
+        if self.corruption is not None:
+            self.corruption.build(self.space)
+        features = built(self.encoder.build(self.space))
+        latent = built(self.bottleneck.build(features, latent_dim))
+        self.loss.build(self.target)
+        outside = self._with_end(self.target) if self._generates_classes else self.target
+        self.decoder.build(latent, self.loss.output_shape(outside), self.target)
+        self._rehearse()
+        return self
+
+    @torch.no_grad()
+    def _rehearse(self) -> None:
+        """Two rows of zeros through the line, each part held to the space it announced."""
+        was_training = self.training
+        self.eval()
+        x, y = (_zeros(space) for space in (self.space, self.target))
+        told = torch.zeros(2, self.space.condition) if self.space.condition else None
+        trace = self(Batch(x, y, condition=told), noise=torch.zeros_like, scaled=True)
+        self.train(was_training)
+        for part, tensor in (
+            (self.encoder, trace.features.h),
+            (self.bottleneck, trace.latent.z),
+            (self.decoder, trace.output),
+        ):
+            _hold(part, tensor)
+        skips, announced = trace.features.bypass.skips, built(self.encoder).skips
+        if len(skips) != len(announced):
+            raise ShapeError(f"encoder announces {len(announced)} skips and gives {len(skips)}")
+        loss = self.loss(trace.output, trace.target, trace.mask)
+        if loss.shape != (2,):
+            raise ShapeError(f"{type(self.loss).__name__} must give one number a sample, (2,), got {tuple(loss.shape)}")
+
+    # ------------------------------------------------------------------ the three verbs
+
+    def encode(
+        self,
+        batch: Batch,
+        *,
+        n_samples: int = 1,
+        corrupt: bool = False,
+        noise: Noise = torch.randn_like,
+        scaled: bool = False,
+        input_grad: bool = False,
+    ) -> tuple[Seen, Features, Latent]:
+        """x to the code, ``(B · n_samples, …)``; a row's samples lie next to one another."""
+        x, mask = batch.x, batch.x_mask
+        if not scaled:
+            x, mask = self.scale(x, mask)
+        seen = Seen(x, Bypass(mask=mask, condition=batch.condition))
+        if corrupt and self.corruption is not None:
+            seen = self.corruption(seen, noise)
+        if input_grad:
+            seen = seen._replace(x=seen.x.detach().requires_grad_())
+        features = self.encoder(seen)
+        return seen, features, self.bottleneck(repeat_rows(features, n_samples), noise)
+
+    def decode(self, latent: Latent, teacher: Tensor | None = None) -> Tensor:
+        """The code to the output that the loss reads."""
+        output: Tensor = self.decoder(latent, teacher)
+        return output
+
+    def forward(
+        self,
+        batch: Batch,
+        n_samples: int = 1,
+        corrupt: bool = True,
+        noise: Noise = torch.randn_like,
+        *,
+        scaled: bool = False,
+        input_grad: bool = False,
+    ) -> Trace:
+        """One pass. ``scaled``: the batch has been through `scale` already, as resident data have."""
+        seen, features, latent = self.encode(
+            batch, n_samples=n_samples, corrupt=corrupt, noise=noise, scaled=scaled, input_grad=input_grad
+        )
+        target, mask = self._target(batch, seen, scaled)
+        target, mask = repeat_rows((target, mask), n_samples)
+        teacher = None
+        if self.decoder.stepwise:
+            target, mask, teacher = self._shift(target, mask)
+        return Trace(batch, seen, features, latent, self.decode(latent, teacher), target, mask)
+
+    # ------------------------------------------------------------------ units and targets
+
+    def scale(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The user's units to the network's; class indices are left as they are."""
+        if not x.is_floating_point() and self.space.classes is not None:
+            return x, mask
+        if self.scaler is not None:
+            x, mask = self.scaler(x, mask)
+        return x.to(self.dtype), mask
+
+    def prediction(self, output: Tensor) -> Tensor:
+        """The output to a prediction in the user's units."""
+        mean = self.loss.mean(output)
+        return self.scaler.inverse(mean) if self.scaler is not None and self.scales_target else mean
+
+    @property
+    def scales_target(self) -> bool:
+        """Whether targets are in the units of x, and so share its scaler."""
+        return self.target.classes is None and self.target.shape == self.space.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's parameters."""
+        return next(self.encoder.parameters(), next(self.decoder.parameters(), torch.empty(0))).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the network's parameters."""
+        return next(self.parameters(), torch.empty(0)).device
+
+    def _target(self, batch: Batch, seen: Seen, scaled: bool) -> tuple[Tensor, Tensor | None]:
+        y, mask = (batch.x, batch.x_mask) if batch.y is None else (batch.y, batch.y_mask)
+        if scaled or not self.scales_target:
+            return y, mask
+        return self.scale(y, mask)
+
+    # ------------------------------------------------------------------ stepwise targets
+
+    @property
+    def _generates_classes(self) -> bool:
+        return self.decoder.stepwise and self.target.classes is not None
+
+    @staticmethod
+    def _with_end(target: Space) -> Space:
+        """K classes become K + 1: the last ends a sequence."""
+        return target._replace(classes=(target.classes or 0) + 1)
+
+    def _shift(self, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Target, mask and teacher of a stepwise decoder, ``(B, T, …)``.
+
+        Real numbers: the teacher is the target one step late, with zeros first. Classes 0 … K − 1:
+        the target gains the end K after its last position, the teacher the begin K + 1 before its first.
+        """
+        if self.target.classes is None:
+            return target, mask, torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], 1)
+        end, begin = self.target.classes, self.target.classes + 1
+        mask = torch.ones_like(target, dtype=torch.bool) if mask is None else mask
+        column = torch.ones_like(mask[:, :1])
+        grown = torch.cat([torch.where(mask, target, end), torch.full_like(target[:, :1], end)], 1)
+        teacher = torch.cat([torch.full_like(target[:, :1], begin), torch.where(mask, target, end)], 1)
+        return grown, torch.cat([column, mask], 1), teacher
+
+
+def repeat_rows(tree: Any, times: int) -> Any:
+    """Each row of every tensor in a tree of tuples ``times`` times, next to one another."""
+    if times == 1 or tree is None:
+        return tree
+    if isinstance(tree, Tensor):
+        return tree.repeat_interleave(times, 0)
+    if isinstance(tree, tuple):
+        rows = [repeat_rows(leaf, times) for leaf in tree]
+        return type(tree)(*rows) if hasattr(tree, "_fields") else type(tree)(rows)
+    return tree
+
+
+def _zeros(space: Space) -> Tensor:
+    shape = [5 if length is None else length for length in space.shape]
+    return torch.zeros(2, *shape, dtype=torch.long if space.classes is not None else torch.get_default_dtype())
+
+
+def _hold(part: Part, tensor: Tensor) -> None:
+    if not built(part).accepts(tensor):
+        announced, given = built(part).shape, tuple(tensor.shape[1:])
+        raise ShapeError(f"{type(part).__name__} announces samples of shape {announced} and gives {given}")

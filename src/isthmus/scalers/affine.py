@@ -1,0 +1,97 @@
+"""Affine scalers: they differ in the statistics only."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from isthmus.part import Scaler
+from isthmus.types import Space, sum_features
+
+__all__ = ["AutoScaler", "MinMaxScaler", "StandardScaler", "UnitScaler"]
+
+
+class UnitScaler(Scaler):
+    """scaled = (x − shift) / scale, with shift 0 and scale 1: the data as they are (``scale=None``).
+
+    Both are held in float64, so that large offsets (a time in seconds) lose no digits before the
+    network's float32.
+    """
+
+    formula: ClassVar[str] = "x"
+
+    shift: Tensor
+    scale: Tensor
+
+    def build(self, space: Space) -> Self:
+        super().build(space)
+        space = Space.of(space)
+        width = 1 if space.classes is not None else space.shape[-1] or 1
+        self.register_buffer("shift", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(width, dtype=torch.float64))
+        return self
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """shift and scale of the columns of ``(n, width)``, in float64."""
+        return torch.zeros_like(x[0]), torch.ones_like(x[0])
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
+        columns = x.flatten(0, -2)
+        if mask is not None:
+            columns = columns[(mask if mask.dim() < x.dim() else mask.all(-1)).flatten()]
+        shift, scale = self.statistics(columns.double())
+        spread = scale > 1e-12 * shift.abs().clamp(min=1e-12)  # rounding alone, or a constant column
+        self.shift.copy_(shift)
+        self.scale.copy_(torch.where(spread, scale, 1.0))
+        return self
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        return (x - self.shift) / self.scale, mask
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
+
+    def log_volume(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return sum_features((-self.scale.log()).expand_as(x), mask)
+
+
+class StandardScaler(UnitScaler):
+    """(x − mean) / deviation of each column (of the last axis); constant columns are only centred."""
+
+    formula: ClassVar[str] = "(x − mean) / std"
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(0), x.std(0, correction=0)
+
+
+class MinMaxScaler(UnitScaler):
+    """(x − min) / (max − min) of each column, so that the training rows lie in [0, 1]."""
+
+    formula: ClassVar[str] = "(x − min) / (max − min)"
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = x.amin(0), x.amax(0)
+        return low, high - low
+
+
+class AutoScaler(StandardScaler):
+    """What the data ask for.
+
+    Images of bytes are divided by 255; a table's column that lies within [0, 1] is left as it is and
+    any other is standardised; sequences and images of real numbers are standardised a channel.
+    """
+
+    formula: ClassVar[str] = "x/255 for bytes; x for columns within [0, 1]; else (x − mean) / std"
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
+        super().fit(x, mask)
+        if x.dim() > 2 and x.dtype == torch.uint8:
+            self.shift.fill_(0)
+            self.scale.fill_(255)
+        elif x.dim() == 2:
+            inside = (x.amin(0) >= 0) & (x.amax(0) <= 1)
+            self.shift.masked_fill_(inside, 0)
+            self.scale.masked_fill_(inside, 1)
+        return self

@@ -1,0 +1,212 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from isthmus.errors import TrainingError
+from isthmus.objective import Terms, TrainStep
+from isthmus.optimizers import LBFGS, Optimizer
+from isthmus.part import Part
+from isthmus.schedules import Schedule
+from isthmus.training.callbacks import Callback
+from isthmus.training.resident import Resident
+from isthmus.training.rng import seeded_noise
+from isthmus.training.state import TrainState
+from isthmus.training.step import Run, eager_step, replayed_step
+
+__all__ = ["Loop", "evaluate"]
+
+logger = logging.getLogger("isthmus")
+
+
+class Loop:
+    """Batches to weights: one step after another, terms averaged an epoch, callbacks between epochs.
+
+    Parameters
+    ----------
+    step : TrainStep
+        Model and objective, built.
+    source : Resident
+        Gives full training batches.
+    optimizer, learning_rate, schedule, clip_norm, max_epochs, precision
+        As in the estimators.
+    compile : {False, "replay"}
+        How the step is run.
+    validation : Resident, optional
+        Rows whose objective is evaluated after each epoch with one fixed draw of noise.
+    callbacks : sequence of Callback
+        Called in order.
+    seed : int
+        Of the validation's noise and of L-BFGS's.
+    """
+
+    def __init__(
+        self,
+        step: TrainStep,
+        source: Resident,
+        optimizer: Optimizer,
+        *,
+        learning_rate: float,
+        schedule: Schedule | None = None,
+        clip_norm: float | None = None,
+        max_epochs: int = 100,
+        precision: str = "32-true",
+        compile: bool | str = False,
+        validation: Resident | None = None,
+        callbacks: Sequence[Callback] = (),
+        seed: int = 0,
+    ) -> None:
+        self.step, self.source, self.validation = step, source, validation
+        self.optimizer, self.schedule, self.clip_norm = optimizer, schedule, clip_norm
+        self.base_rate, self.max_epochs, self.precision, self.compile = learning_rate, max_epochs, precision, compile
+        self.callbacks, self.seed = list(callbacks), seed
+        self.parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
+        device = self.parameters[0].device
+        self.state = TrainState(
+            step,
+            optimizer.state(self.parameters),
+            torch.tensor(learning_rate, dtype=torch.float64, device=device),
+            source.sampler,
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.max_epochs * self.source.steps_per_epoch
+
+    def run(self) -> TrainState:
+        """Train until ``max_epochs`` or a callback stops; the model ends with the best weights, if kept."""
+        state = self.state
+        self._tell("on_fit_start")
+        try:
+            if state.n_steps == 0:
+                self._before_fit()
+            run_epoch = self._lbfgs_epoch() if isinstance(self.optimizer, LBFGS) else self._minibatch_epoch()
+            while state.epoch < self.max_epochs and state.stop is None:
+                started = time.perf_counter()
+                self._tell("on_epoch_start")
+                self.step.train()
+                run_epoch()
+                self._close_epoch(started)
+                self._tell("on_epoch_end")
+            if state.best_weights is not None:
+                self.step.model.load_state_dict(state.best_weights)
+        finally:
+            self.step.eval()
+            self._tell("on_fit_end")
+        return state
+
+    # ------------------------------------------------------------------ one epoch
+
+    def _minibatch_epoch(self) -> Callable[[], None]:
+        state, schedule, after_step = self.state, self.schedule, self._hooks("after_step")
+        run = self._make_run()
+
+        def epoch() -> None:
+            end = (state.epoch + 1) * self.source.steps_per_epoch
+            while state.n_steps < end:
+                if schedule is not None:
+                    state.learning_rate.fill_(self.base_rate * schedule.factor(state.n_steps, self.total_steps))
+                state.log.append(run(self.source.next(), state.learning_rate))
+                state.n_steps += 1
+                if after_step:
+                    rate = float(state.learning_rate)
+                    for hook in after_step:
+                        hook(rate)
+
+        return epoch
+
+    def _make_run(self) -> Run:
+        eager = eager_step(self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision)
+        if self.compile != "replay":
+            return eager
+        self.step.train()
+        state = self.state
+        return replayed_step(
+            self.step, self.optimizer, state.memory, self.clip_norm, self.source.first(), state.learning_rate
+        )
+
+    def _lbfgs_epoch(self) -> Callable[[], None]:
+        assert isinstance(self.optimizer, LBFGS)
+        optimizer, state, batch = (
+            self.optimizer.torch_optimizer(self.parameters, self.base_rate),
+            self.state,
+            self.source.rows,
+        )
+        last = list[Terms]()
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            total, terms = self.step(batch, seeded_noise(self.seed))
+            total.backward()
+            last[:] = [terms]
+            return total
+
+        def epoch() -> None:
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+            state.log.append(last[0])
+            state.n_steps += 1
+
+        return epoch
+
+    def _close_epoch(self, started: float) -> None:
+        state = self.state
+        means = {name: torch.stack([terms[name] for terms in state.log]).mean().item() for name in state.log[0]}
+        state.log.clear()
+        if not math.isfinite(means["objective"]):
+            raise TrainingError(
+                f"the objective is {means['objective']} in epoch {state.epoch + 1}: lower learning_rate "
+                f"(now {self.base_rate:g}), set clip_norm=1.0, or look for extreme values in the data"
+            )
+        if self.validation is not None:
+            means |= {f"val_{name}": value for name, value in evaluate(self.step, self.validation, self.seed).items()}
+        state.epoch += 1
+        rate = float(state.learning_rate)
+        seconds = time.perf_counter() - started
+        state.history.append({"epoch": state.epoch, **means, "learning_rate": rate, "seconds": seconds})
+        logger.debug("epoch %d: %s", state.epoch, means)
+
+    # ------------------------------------------------------------------ hooks and callbacks
+
+    def _hooks(self, name: str) -> list[Callable[..., None]]:
+        return [getattr(part, name) for part in self.step.modules() if isinstance(part, Part) and hasattr(part, name)]
+
+    @torch.no_grad()
+    def _before_fit(self) -> None:
+        if hooks := self._hooks("before_fit"):
+            trace = self.step.model(self.source.first(), noise=seeded_noise(self.seed), scaled=True)
+            for hook in hooks:
+                hook(trace)
+
+    def _tell(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+
+def evaluate(step: TrainStep, rows: Resident, seed: int, size: int = 4096) -> dict[str, float]:
+    """Each term over all rows in prediction mode, with one fixed draw of noise and corruption.
+
+    ``objective`` takes every penalty at its full weight, so that a warm-up does not make early epochs
+    look better. Statistics of a batch are those of chunks of ``size`` rows.
+    """
+    step.eval()
+    noise, sums, count = seeded_noise(seed), dict[str, float](), 0.0
+    grad = torch.enable_grad() if step.objective.input_grad else torch.no_grad()
+    with grad:
+        for batch in rows.chunks(size):
+            _, terms = step(batch, noise)
+            weight = float(len(batch.x) if batch.weight is None else batch.weight.sum())
+            count += weight
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + weight * float(value)
+    means = {name: value / count for name, value in sums.items()}
+    penalties = zip(step.objective.names, step.objective.penalties, strict=True)
+    means["objective"] = means["loss"] + sum(penalty.weight * means[name] for name, penalty in penalties)  # type: ignore[operator, misc]
+    return means

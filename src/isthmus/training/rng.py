@@ -1,0 +1,43 @@
+"""Randomness that leaves the process's own untouched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from isthmus.types import Noise
+
+__all__ = ["isolated_rng", "seeded_noise", "shared_noise"]
+
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def isolated_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Fork torch's generators, seed them, and restore them at the end; one thread at a time."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with _LOCK, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def seeded_noise(seed: int) -> Noise:
+    """Standard normal noise from a generator of its own: the same draws in the same order."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda like: torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
+
+
+def shared_noise(seed: int, n_samples: int = 1) -> Noise:
+    """One draw for all rows (``n_samples`` draws, where each row has so many), so that what a row
+    gets does not depend on its neighbours."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(like: Tensor) -> Tensor:
+        one = torch.randn((n_samples, *like.shape[1:]), generator=generator, dtype=like.dtype)
+        return one.to(like.device).repeat(like.shape[0] // n_samples, *[1] * (like.dim() - 1))
+
+    return draw

@@ -1,0 +1,83 @@
+"""Everything a training run needs to go on from where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.objective import TrainStep
+from isthmus.optimizers import Memory
+from isthmus.training.resident import Sampler
+
+__all__ = ["TrainState"]
+
+
+@dataclass
+class TrainState:
+    """Weights, optimiser, schedules, sampler position, generators, early stopping's memory, history.
+
+    It can be saved at any step: `state_dict` is a tree of tensors, numbers, strings, lists and dicts.
+    """
+
+    step: TrainStep
+    memory: Memory
+    learning_rate: Tensor
+    sampler: Sampler
+    n_steps: int = 0
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    log: list[dict[str, Tensor]] = field(default_factory=list)
+    best_value: float = float("inf")
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    stop: str | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """A deep copy, with the state of torch's generator (as the run sees it)."""
+        return _copy(
+            {
+                "step": self.step.state_dict(),
+                "memory": self.memory,
+                "learning_rate": self.learning_rate,
+                "sampler": self.sampler.state_dict(),
+                "rng": torch.get_rng_state(),
+                **{name: getattr(self, name) for name in _PLAIN},
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where the saved run stood."""
+        state = _copy(state)
+        self.step.load_state_dict(state["step"])
+        for key, tensors in self.memory.items():
+            for mine, saved in zip(tensors, state["memory"][key], strict=True):
+                mine.copy_(saved)
+        self.learning_rate.copy_(state["learning_rate"])
+        self.sampler.load_state_dict(state["sampler"])
+        torch.set_rng_state(state["rng"])
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+
+    def keep_best(self, value: float) -> bool:
+        """Remember the model's weights if this value is the lowest so far."""
+        if not value < self.best_value:
+            return False
+        self.best_value, self.best_epoch = value, self.epoch
+        self.best_weights = _copy(dict(self.step.model.state_dict()))
+        return True
+
+
+_PLAIN = ("n_steps", "epoch", "history", "log", "best_value", "best_epoch", "best_weights", "stop")
+
+
+def _copy(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.detach().clone()
+    if isinstance(tree, dict):
+        return {key: _copy(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_copy(value) for value in tree]
+    return tree
