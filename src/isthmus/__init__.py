@@ -12,7 +12,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "isthmus.estimators": ["Autoencoder", "VariationalAutoencoder"],
+    "isthmus.estimators": [
+        "Autoencoder",
+        "ContractiveAutoencoder",
+        "DenoisingAutoencoder",
+        "SparseAutoencoder",
+        "VariationalAutoencoder",
+    ],
     "isthmus.encoders": ["MLPEncoder"],
     "isthmus.decoders": ["MLPDecoder"],
     "isthmus.bottlenecks": ["Dense", "Gaussian", "Identity"],

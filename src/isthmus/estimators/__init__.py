@@ -1,6 +1,15 @@
 """scikit-learn's contract over the line. Adding one: its file, its line here, its test."""
 
 from isthmus.estimators.autoencoder import Autoencoder
+from isthmus.estimators.contractive import ContractiveAutoencoder
+from isthmus.estimators.denoising import DenoisingAutoencoder
+from isthmus.estimators.sparse import SparseAutoencoder
 from isthmus.estimators.variational import VariationalAutoencoder
 
-__all__ = ["Autoencoder", "VariationalAutoencoder"]
+__all__ = [
+    "Autoencoder",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
+    "VariationalAutoencoder",
+]

@@ -25,7 +25,7 @@ from isthmus.estimators.inference import Inference
 from isthmus.estimators.inputs import check_weights
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep
-from isthmus.part import Decoder, Encoder, Loss, Part, Penalty, Scaler
+from isthmus.part import Bottleneck, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.callbacks import Callback, EarlyStopping, Progress
 from isthmus.training.loop import Loop
@@ -215,6 +215,10 @@ class EncoderDecoderEstimator(Inference, ClassNamePrefixFeaturesOutMixin, Transf
             raise ParameterError(f"decoder must be given, since no decoder mirrors {type(encoder).__name__}")
         return mirrors[name].mirror(encoder)  # type: ignore[no-any-return]
 
+    def _bottleneck_for(self) -> Bottleneck:
+        bottleneck: Bottleneck = spec.resolve("bottleneck", self.bottleneck)
+        return bottleneck
+
     def _loss_for(self, target: Tensor) -> Loss:
         loss: Loss = spec.resolve("loss", self.loss)
         return loss
@@ -331,7 +335,7 @@ class EncoderDecoderEstimator(Inference, ClassNamePrefixFeaturesOutMixin, Transf
         loss = self._loss_for(target)
         scaler = self._scaler_for(target, loss)
         encoder = self._encoder_for(space)
-        bottleneck = spec.resolve("bottleneck", self.bottleneck)
+        bottleneck = self._bottleneck_for()
         corruption = spec.resolve("corruption", self.corruption)
         model = EncoderDecoder(encoder, bottleneck, self._decoder_for(encoder), loss, scaler, corruption)
         model.build(space, goal, self._latent_dim(space) if bottleneck.part_name() != "identity" else None)
@@ -341,7 +345,7 @@ class EncoderDecoderEstimator(Inference, ClassNamePrefixFeaturesOutMixin, Transf
         model.to(self._device)
         check_targets(model, target)
         self.module_ = model
-        self._n_features_out = bottleneck.out.shape[-1]
+        self._n_features_out = built(bottleneck).shape[-1] or 1
 
     def _loop(
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None

@@ -1,0 +1,67 @@
+"""The sparse autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from isthmus.bottlenecks import Dense
+from isthmus.checks import Check, choice, number
+from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.part import Bottleneck, Penalty
+from isthmus.penalties import KLSparsity, L1Activity
+from isthmus.types import Space
+
+__all__ = ["SparseAutoencoder"]
+
+
+@dataclass(eq=False, repr=False)
+class SparseAutoencoder(EncoderDecoderEstimator):
+    """A code, often wider than the input, of which few units are active at a time.
+
+    ``sparsity="kl"``: J_sparse = J + β Σⱼ KL(ρ ‖ ρ̂ⱼ) with sigmoid units and ρ̂ⱼ the batch's mean
+    activation (Ng, CS294A, 2011). ``sparsity="l1"``: J + λ Σⱼ |zⱼ| with ReLU units.
+
+    Parameters
+    ----------
+    sparsity : {"kl", "l1"}
+    sparsity_weight : float
+        β or λ. J sums over features, so it grows with their number.
+    rho : float
+        ρ, the mean activation asked for; for "kl".
+    latent_dim : int or "auto"
+        "auto" is as wide as the input, at most 256.
+    bottleneck : str or Bottleneck
+        "auto" is ``Dense("sigmoid")`` for "kl" and ``Dense("relu")`` for "l1".
+    """
+
+    bottleneck: Any = "auto"
+    sparsity: str = "kl"
+    sparsity_weight: float = 1.0
+    rho: float = 0.05
+
+    allowed: ClassVar[dict[str, Check]] = {
+        **EncoderDecoderEstimator.allowed,
+        "sparsity": choice(["kl", "l1"]),
+        "sparsity_weight": number(0),
+        "rho": number(0, 1, open_low=True, open_high=True),
+    }
+
+    def _bottleneck_for(self) -> Bottleneck:
+        if self.bottleneck != "auto":
+            return super()._bottleneck_for()
+        return Dense("sigmoid" if self.sparsity == "kl" else "relu")
+
+    def _penalties(self) -> list[Penalty]:
+        if self.sparsity == "kl":
+            return [KLSparsity(self.sparsity_weight, self.rho)]
+        return [L1Activity(self.sparsity_weight)]
+
+    def _latent_dim(self, space: Space) -> int | None:
+        return min(256, space.size or 1) if self.latent_dim == "auto" else int(self.latent_dim)
+
+    def mean_activations(self, X: Any) -> np.ndarray:
+        """ρ̂ⱼ, the mean activation of each unit over all rows of X, ``(latent_dim,)``."""
+        return self.transform(X).reshape(-1, self._n_features_out).mean(0)
