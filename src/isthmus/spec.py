@@ -6,15 +6,17 @@ A name resolves here only, never as an import path, so that a file cannot make c
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from inspect import cleandoc
+from typing import Any, NamedTuple
 
 from isthmus.errors import FileError, ParameterError
 from isthmus.optimizers import OPTIMIZERS, Optimizer
 from isthmus.part import Part
 from isthmus.schedules import SCHEDULES, Schedule
 
-__all__ = ["FAMILIES", "clone", "from_spec", "registry", "resolve", "to_spec"]
+__all__ = ["FAMILIES", "Entry", "catalogue", "clone", "first_sentence", "from_spec", "registry", "resolve", "to_spec"]
 
 FAMILIES = {
     "scaler": "isthmus.scalers",
@@ -36,6 +38,31 @@ def registry(kind: str) -> dict[str, type[Any]]:
     family = importlib.import_module(FAMILIES[kind])
     classes = [getattr(family, name) for name in family.__all__]
     return {cls.part_name(): cls for cls in classes}
+
+
+class Entry(NamedTuple):
+    """One line of the list of all parts. ``formula`` is empty where the sentence says it all."""
+
+    kind: str
+    name: str
+    cls: type[Any]
+    formula: str
+    summary: str
+
+
+def catalogue() -> list[Entry]:
+    """Every part of every kind, in the order of the line, then optimisers and schedules."""
+    return [
+        Entry(kind, name, cls, getattr(cls, "formula", ""), first_sentence(cls))
+        for kind in [*FAMILIES, "optimizer", "schedule"]
+        for name, cls in registry(kind).items()
+    ]
+
+
+def first_sentence(documented: Any) -> str:
+    """The first sentence of a docstring, on one line. "et al." does not end one."""
+    paragraph = " ".join(cleandoc(documented.__doc__ or "").split("\n\n")[0].split())
+    return re.split(r"(?<!\bal\.)(?<=[.]) +(?=[A-Z])", paragraph)[0]
 
 
 def resolve(kind: str, given: Any, argument: str | None = None) -> Any:
