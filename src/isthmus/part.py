@@ -108,7 +108,8 @@ class Scaler(Part):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]: ...
 
     @abstractmethod
-    def inverse(self, x: Tensor) -> Tensor: ...
+    def inverse(self, x: Tensor) -> Tensor:
+        """The network's units back to the user's."""
 
     @abstractmethod
     def log_volume(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

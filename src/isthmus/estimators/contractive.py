@@ -29,6 +29,15 @@ class ContractiveAutoencoder(EncoderDecoderEstimator):
         estimator, for many units.
     bottleneck : str or Bottleneck
         "auto" is ``Dense("sigmoid")``, as in the paper.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import ContractiveAutoencoder
+    >>> X = load_digits().data
+    >>> model = ContractiveAutoencoder(latent_dim=8, max_epochs=2, random_state=0).fit(X)
+    >>> sorted(set(model.history_[-1]) & {"loss", "contractive"})
+    ['contractive', 'loss']
     """
 
     bottleneck: Any = "auto"

@@ -35,6 +35,15 @@ class SparseAutoencoder(EncoderDecoderEstimator):
         "auto" is as wide as the input, at most 256.
     bottleneck : str or Bottleneck
         "auto" is ``Dense("sigmoid")`` for "kl" and ``Dense("relu")`` for "l1".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import SparseAutoencoder
+    >>> X = load_digits().data
+    >>> model = SparseAutoencoder(latent_dim=25, rho=0.1, max_epochs=2, random_state=0).fit(X)
+    >>> model.mean_activations(X).shape
+    (25,)
     """
 
     bottleneck: Any = "auto"

@@ -34,6 +34,15 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
     loss : str or Loss
         "auto" is "binary_cross_entropy" where all data are 0 or 1, else "gaussian_nll" with a learnt
         variance a feature. It must be a likelihood for `elbo` and `log_likelihood`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import VariationalAutoencoder
+    >>> X = (load_digits().data > 8).astype(float)
+    >>> model = VariationalAutoencoder(latent_dim=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.elbo(X).shape, model.sample(16).shape
+    ((1797,), (16, 64))
     """
 
     bottleneck: Any = "gaussian"
