@@ -19,13 +19,6 @@ _HOMES = {
         "SparseAutoencoder",
         "VariationalAutoencoder",
     ],
-    "isthmus.encoders": ["MLPEncoder"],
-    "isthmus.decoders": ["MLPDecoder"],
-    "isthmus.bottlenecks": ["Dense", "Gaussian", "Identity"],
-    "isthmus.corruptions": ["GaussianNoise", "Masking", "SaltAndPepper"],
-    "isthmus.losses": ["AbsoluteError", "BinaryCrossEntropy", "GaussianNLL", "PoissonNLL", "SquaredError"],
-    "isthmus.penalties": ["Contractive", "KLPrior", "KLSparsity", "L1Activity", "L1Weights", "L2Weights"],
-    "isthmus.scalers": ["AutoScaler", "MinMaxScaler", "StandardScaler", "UnitScaler"],
     "isthmus.optimizers": ["LBFGS", "SGD", "Adam", "AdamW"],
     "isthmus.schedules": ["Constant", "Cosine", "Linear"],
     "isthmus.training.callbacks": ["Binarize", "Callback", "EarlyStopping", "WeightAverage", "WeightSchedule"],
@@ -34,15 +27,30 @@ _HOMES = {
     "isthmus.types": ["Batch", "Bypass", "Features", "Latent", "Seen", "Space", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_FAMILIES = [
+    "isthmus.scalers",
+    "isthmus.corruptions",
+    "isthmus.encoders",
+    "isthmus.bottlenecks",
+    "isthmus.decoders",
+    "isthmus.losses",
+    "isthmus.penalties",
+]
+"""Folders of parts: a name that one of them lists is public here too, without a line of its own."""
 
-__all__ = sorted([*_HOME_OF, "__version__"])
+
+def _parts() -> dict[str, str]:
+    return {name: home for home in _FAMILIES for name in importlib.import_module(home).__all__}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name == "__all__":
+        return sorted([*_HOME_OF, *_parts(), "__version__"])
+    home = _HOME_OF.get(name) or (_parts().get(name) if name[0].isupper() else None)
+    if home is None:
         raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return __getattr__("__all__")  # type: ignore[no-any-return]

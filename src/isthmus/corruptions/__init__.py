@@ -1,7 +1,7 @@
 """Corruptions: what a denoising model sees. Adding one: its file, its line here, its test."""
 
-from isthmus.corruptions.gaussian_noise import GaussianNoise
-from isthmus.corruptions.masking import Masking
-from isthmus.corruptions.salt_and_pepper import SaltAndPepper
+from isthmus.corruptions.gaussian_noise import GaussianNoise as GaussianNoise
+from isthmus.corruptions.masking import Masking as Masking
+from isthmus.corruptions.salt_and_pepper import SaltAndPepper as SaltAndPepper
 
-__all__ = ["GaussianNoise", "Masking", "SaltAndPepper"]
+__all__ = sorted(name for name, found in globals().items() if isinstance(found, type))

@@ -1,5 +1,5 @@
 """Decoders: the latent to the output. Adding one: its file, its line here, its test."""
 
-from isthmus.decoders.mlp import MLPDecoder
+from isthmus.decoders.mlp import MLPDecoder as MLPDecoder
 
-__all__ = ["MLPDecoder"]
+__all__ = sorted(name for name, found in globals().items() if isinstance(found, type))
