@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from isthmus.estimators.inputs import Inputs
 from isthmus.model import EncoderDecoder
 from isthmus.objective import log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
-from isthmus.types import Batch, Latent
+from isthmus.types import Batch, Latent, Noise
 
 __all__ = ["Inference", "NotFittedError"]
 
@@ -30,7 +31,7 @@ class NotFittedError(IsthmusError, SklearnNotFittedError):
     """The estimator has not been fitted yet."""
 
 
-class Inference(Inputs):
+class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     """Methods of a fitted estimator; none of them changes it."""
 
     module_: EncoderDecoder
@@ -93,10 +94,14 @@ class Inference(Inputs):
         One draw of noise serves all rows, so that a row's score does not depend on its neighbours.
         """
         self._fitted("score_samples")
+        return self._over_rows(self._read(X), self._score_rows)
+
+    def _score_rows(self, rows: Batch) -> Tensor:
+        """The score of one batch, differentiable in x."""
         model = self.module_
         if model.loss.is_likelihood and hasattr(model.bottleneck, "posterior"):
-            return self.elbo(X)
-        return self._over_rows(self._read(X), lambda rows: -self._loss_of(rows))
+            return self._elbo_rows(rows, 1, shared_noise(0))
+        return -self._loss_of(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`."""
@@ -117,14 +122,17 @@ class Inference(Inputs):
         _check_samples(n_samples)
 
         def of(rows: Batch) -> Tensor:
-            model = self.module_
-            trace = model(rows, n_samples, False, shared_noise(random_state, n_samples))
-            log_w = log_weights(trace, model)
-            if trace.latent.kl is not None and trace.latent.log_ratio is not None:
-                log_w = log_w + trace.latent.log_ratio - trace.latent.kl.flatten(1).sum(1)
-            return log_w.view(-1, n_samples).mean(1) + self._log_volume(rows)
+            return self._elbo_rows(rows, n_samples, shared_noise(random_state, n_samples))
 
         return self._over_rows(self._read(X), of)
+
+    def _elbo_rows(self, rows: Batch, n_samples: int, noise: Noise) -> Tensor:
+        model = self.module_
+        trace = model(rows, n_samples, False, noise)
+        log_w = log_weights(trace, model)
+        if trace.latent.kl is not None and trace.latent.log_ratio is not None:
+            log_w = log_w + trace.latent.log_ratio - trace.latent.kl.flatten(1).sum(1)
+        return log_w.view(-1, n_samples).mean(1) + self._log_volume(rows)
 
     def log_likelihood(self, X: Any, n_samples: int = 100, random_state: int = 0) -> np.ndarray:
         """log p(x) per row, nats, ``(n,)``, by importance sampling from the posterior.

@@ -38,6 +38,8 @@ class Inputs:
 
     def _validate(self, data: Any, *, reset: bool, name: str) -> np.ndarray:
         owner = type(self).__name__
+        if data is None:
+            raise DataError(f"{name} must be an array, a frame, a sparse matrix, a tensor or a path, got None")
         if (columns := categories_of(data)) and not isinstance(data, np.ndarray):
             shown = ", ".join(repr(column) for column in columns)
             mend = MEND_CATEGORY.format(name=owner, columns=shown)
@@ -57,7 +59,7 @@ class Inputs:
             if "NaN" in str(error) or "infinity" in str(error):
                 mend = MEND_MISSING.format(name=owner)
                 raise DataError(f"{error}\nisthmus: impute missing values first: {mend}") from None
-            if "could not convert string" in str(error):
+            if "could not convert string" in str(error) or "bytes/strings" in str(error):
                 mend = MEND_CATEGORY.format(name=owner, columns="...")
                 raise DataError(f"{name}: {error}; encode categories first: {mend}") from None
             raise DataError(str(error)) from None
@@ -98,7 +100,7 @@ def check_weights(rows: Batch, weight: Any, max_repeats: int) -> Batch:
     if not np.isfinite(values).all() or (values < 0).any():
         raise DataError("sample_weight must be finite and at least 0")
     if not (values > 0).sum() >= 2:
-        raise DataError("sample_weight must leave at least 2 rows with a positive weight")
+        raise DataError("sample_weight must leave at least 2 rows with a weight above zero")
     whole = bool((values == np.round(values)).all()) and values.sum() <= max_repeats * n
     counts = torch.from_numpy(values.astype(np.int64) if whole else (values > 0).astype(np.int64))
     index = torch.arange(n).repeat_interleave(counts)

@@ -68,7 +68,7 @@ class SparseAutoencoder(EncoderDecoderEstimator):
             return [KLSparsity(self.sparsity_weight, self.rho)]
         return [L1Activity(self.sparsity_weight)]
 
-    def _latent_dim(self, space: Space) -> int | None:
+    def _latent_dim(self, space: Space, bottleneck: Bottleneck) -> int | None:
         return min(256, space.size or 1) if self.latent_dim == "auto" else int(self.latent_dim)
 
     def mean_activations(self, X: Any) -> np.ndarray:
