@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from isthmus.errors import ParameterError
 
-__all__ = ["Check", "check_parameters", "choice", "instance", "integer", "integers", "number", "optional"]
+__all__ = ["Check", "Checked", "check_parameters", "choice", "instance", "integer", "integers", "number", "optional"]
 
 Check = Callable[[Any], str | None]
 """None where the value is allowed, else what is ("a number in [0, 1)")."""
@@ -89,3 +89,24 @@ def check_parameters(owner: str, values: Mapping[str, Any], allowed: Mapping[str
     for name, check in allowed.items():
         if name in values and (what := check(values[name])) is not None:
             raise ParameterError(f"{owner}: {name} must be {what}, got {values[name]!r}")
+
+
+class Checked:
+    """A plain object that knows its constructor's arguments by name, in scikit-learn's manner."""
+
+    allowed: ClassVar[Mapping[str, Check]] = {}
+
+    def check(self) -> None:
+        """Raise `ParameterError` where an argument is not allowed."""
+        check_parameters(type(self).__name__, vars(self), self.allowed)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments as given."""
+        return dict(vars(self))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set arguments of the constructor by name."""
+        if unknown := sorted(set(params) - set(vars(self))):
+            raise ParameterError(f"{type(self).__name__} has no parameter {unknown[0]!r}; it has {sorted(vars(self))}")
+        vars(self).update(params)
+        return self

@@ -70,18 +70,16 @@ class EncoderDecoder(nn.Module):
         self.eval()
         x, y = (_zeros(space) for space in (self.space, self.target))
         told = torch.zeros(2, self.space.condition) if self.space.condition else None
-        trace = self(Batch(x, y, condition=told), noise=torch.zeros_like, scaled=True)
+        batch = Batch(x, y, condition=told)
+        features = self.encoder(self._see(batch, noise=torch.zeros_like, scaled=True))
+        _hold(self.encoder, features.h, features.bypass.skips)
+        latent = self.bottleneck(features, torch.zeros_like)
+        _hold(self.bottleneck, latent.z, latent.bypass.skips)
+        target, mask, teacher = self._goal(batch, 1, scaled=True)
+        output = self.decode(latent, teacher)
+        _hold(self.decoder, output)
+        loss = self.loss(output, target, mask)
         self.train(was_training)
-        for part, tensor in (
-            (self.encoder, trace.features.h),
-            (self.bottleneck, trace.latent.z),
-            (self.decoder, trace.output),
-        ):
-            _hold(part, tensor)
-        skips, announced = trace.features.bypass.skips, built(self.encoder).skips
-        if len(skips) != len(announced):
-            raise ShapeError(f"encoder announces {len(announced)} skips and gives {len(skips)}")
-        loss = self.loss(trace.output, trace.target, trace.mask)
         if loss.shape != (2,):
             raise ShapeError(f"{type(self.loss).__name__} must give one number a sample, (2,), got {tuple(loss.shape)}")
 
@@ -98,14 +96,7 @@ class EncoderDecoder(nn.Module):
         input_grad: bool = False,
     ) -> tuple[Seen, Features, Latent]:
         """x to the code, ``(B · n_samples, …)``; a row's samples lie next to one another."""
-        x, mask = batch.x, batch.x_mask
-        if not scaled:
-            x, mask = self.scale(x, mask)
-        seen = Seen(x, Bypass(mask=mask, condition=batch.condition))
-        if corrupt and self.corruption is not None:
-            seen = self.corruption(seen, noise)
-        if input_grad:
-            seen = seen._replace(x=seen.x.detach().requires_grad_())
+        seen = self._see(batch, corrupt=corrupt, noise=noise, scaled=scaled, input_grad=input_grad)
         features = self.encoder(seen)
         return seen, features, self.bottleneck(repeat_rows(features, n_samples), noise)
 
@@ -128,11 +119,7 @@ class EncoderDecoder(nn.Module):
         seen, features, latent = self.encode(
             batch, n_samples=n_samples, corrupt=corrupt, noise=noise, scaled=scaled, input_grad=input_grad
         )
-        target, mask = self._target(batch, seen, scaled)
-        target, mask = repeat_rows((target, mask), n_samples)
-        teacher = None
-        if self.decoder.stepwise:
-            target, mask, teacher = self._shift(target, mask)
+        target, mask, teacher = self._goal(batch, n_samples, scaled)
         return Trace(batch, seen, features, latent, self.decode(latent, teacher), target, mask)
 
     # ------------------------------------------------------------------ units and targets
@@ -165,11 +152,34 @@ class EncoderDecoder(nn.Module):
         """Of the network's parameters."""
         return next(self.parameters(), torch.empty(0)).device
 
-    def _target(self, batch: Batch, seen: Seen, scaled: bool) -> tuple[Tensor, Tensor | None]:
+    def _see(
+        self,
+        batch: Batch,
+        *,
+        corrupt: bool = True,
+        noise: Noise = torch.randn_like,
+        scaled: bool = False,
+        input_grad: bool = False,
+    ) -> Seen:
+        """What the encoder sees of a batch: scaled and corrupted, a leaf where its gradient is wanted."""
+        told = 0 if batch.condition is None else batch.condition.shape[-1]
+        if told != self.space.condition:
+            raise ShapeError(f"condition must have width {self.space.condition}, as built, got {told}")
+        x, mask = (batch.x, batch.x_mask) if scaled else self.scale(batch.x, batch.x_mask)
+        seen = Seen(x, Bypass(mask=mask, condition=batch.condition))
+        if corrupt and self.corruption is not None:
+            seen = self.corruption(seen, noise)
+        return seen._replace(x=seen.x.detach().requires_grad_()) if input_grad else seen
+
+    def _goal(self, batch: Batch, n_samples: int, scaled: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Target and mask as the loss reads them, and the teacher of a stepwise decoder."""
         y, mask = (batch.x, batch.x_mask) if batch.y is None else (batch.y, batch.y_mask)
-        if scaled or not self.scales_target:
-            return y, mask
-        return self.scale(y, mask)
+        if not scaled and self.scales_target:
+            y, mask = self.scale(y, mask)
+        elif self.target.classes is None:
+            y = y.to(self.dtype)
+        y, mask = repeat_rows((y, mask), n_samples)
+        return self._shift(y, mask) if self.decoder.stepwise else (y, mask, None)
 
     # ------------------------------------------------------------------ stepwise targets
 
@@ -179,8 +189,9 @@ class EncoderDecoder(nn.Module):
 
     @staticmethod
     def _with_end(target: Space) -> Space:
-        """K classes become K + 1: the last ends a sequence."""
-        return target._replace(classes=(target.classes or 0) + 1)
+        """K classes become K + 1, the last of which ends a sequence, so that it is one position longer."""
+        length, *rest = target.shape
+        return target._replace(shape=(length and length + 1, *rest), classes=(target.classes or 0) + 1)
 
     def _shift(self, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Target, mask and teacher of a stepwise decoder, ``(B, T, …)``.
@@ -215,7 +226,11 @@ def _zeros(space: Space) -> Tensor:
     return torch.zeros(2, *shape, dtype=torch.long if space.classes is not None else torch.get_default_dtype())
 
 
-def _hold(part: Part, tensor: Tensor) -> None:
-    if not built(part).accepts(tensor):
-        announced, given = built(part).shape, tuple(tensor.shape[1:])
-        raise ShapeError(f"{type(part).__name__} announces samples of shape {announced} and gives {given}")
+def _hold(part: Part, tensor: Tensor, skips: tuple[Tensor, ...] = ()) -> None:
+    """Raise `ShapeError` where a part does not give what its ``out`` announces."""
+    name, space = type(part).__name__, built(part)
+    if len(skips) != len(space.skips):
+        raise ShapeError(f"{name} announces {len(space.skips)} skips and gives {len(skips)}")
+    for announced, given in zip((space, *space.skips), (tensor, *skips), strict=True):
+        if not announced.accepts(given):
+            raise ShapeError(f"{name} announces the shape {announced.shape} and gives {tuple(given.shape[1:])}")

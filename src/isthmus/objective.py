@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from isthmus.checks import check_parameters, integer
 from isthmus.errors import UnsupportedError
 from isthmus.model import EncoderDecoder
 from isthmus.nn.statistics import batch_mean
@@ -37,7 +38,7 @@ class Objective(nn.Module):
 
     def data_term(self, trace: Trace, model: EncoderDecoder) -> Tensor:
         """The loss, averaged over the batch."""
-        return batch_mean(model.loss(trace.output, trace.target, trace.mask), row_weights(trace))
+        return batch_mean(model.loss(trace.output, trace.target, trace.mask), trace.weight)
 
     def forward(self, trace: Trace, model: EncoderDecoder, noise: Noise = torch.randn_like) -> tuple[Tensor, Terms]:
         total = self.data_term(trace, model)
@@ -45,7 +46,7 @@ class Objective(nn.Module):
         for name, penalty in zip(self.names, self.penalties, strict=True):
             value = penalty(trace, model, noise)
             if value.dim():
-                value = batch_mean(value, row_weights(trace))
+                value = batch_mean(value, trace.weight)
             terms[name] = value.detach()
             total = total + penalty.strength.to(value.dtype) * value  # type: ignore[operator, union-attr]
         terms["objective"] = total.detach()
@@ -65,6 +66,7 @@ class ImportanceWeighted(Objective):
 
     def __init__(self, k: int, penalties: Sequence[Penalty] = ()) -> None:
         super().__init__(penalties)
+        check_parameters("ImportanceWeighted", {"k": k}, {"k": integer(1)})
         if "kl_prior" in self.names:
             raise UnsupportedError("ImportanceWeighted already holds KL(q ‖ p): remove KLPrior from penalties")
         self.n_samples = k
@@ -103,12 +105,3 @@ def log_weights(trace: Trace, model: EncoderDecoder) -> Tensor:
         raise UnsupportedError(f"bottleneck {name!r} has no posterior; use VariationalAutoencoder or 'gaussian'")
     loss: Tensor = model.loss(trace.output, trace.target, trace.mask)
     return -loss - trace.latent.log_ratio
-
-
-def row_weights(trace: Trace) -> Tensor | None:
-    """The weight of each row of the output, which has several where a row was sampled several times."""
-    weight = trace.batch.weight
-    if weight is None:
-        return None
-    times = trace.target.shape[0] // weight.shape[0]
-    return weight if times == 1 else weight.repeat_interleave(times)

@@ -8,13 +8,13 @@ the bookkeeping round the kernel (150 µs a step for a small network).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from isthmus.checks import Check, check_parameters, instance, integer, number
+from isthmus.checks import Checked, instance, integer, number
 
 __all__ = ["LBFGS", "OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "clip_gradients"]
 
@@ -22,25 +22,8 @@ Memory = dict[str, list[Tensor]]
 _MOMENTUM = number(0, 1, open_high=True)
 
 
-class Optimizer:
-    """The base: parameters by name, checked before training."""
-
-    allowed: ClassVar[Mapping[str, Check]] = {}
-
-    def check(self) -> None:
-        """Raise `ParameterError` where an argument is not allowed."""
-        check_parameters(type(self).__name__, vars(self), self.allowed)
-
-    def get_params(self, deep: bool = True) -> dict[str, object]:
-        """The constructor's arguments as given."""
-        return dict(vars(self))
-
-    def set_params(self, **params: object) -> Optimizer:
-        """Set arguments of the constructor by name."""
-        unknown = set(params) - set(vars(self))
-        check_parameters(type(self).__name__, dict.fromkeys(unknown), {name: lambda _: "known" for name in unknown})
-        vars(self).update(params)
-        return self
+class Optimizer(Checked):
+    """The base: a memory for each parameter, and one step."""
 
     def state(self, parameters: Sequence[Tensor]) -> Memory:
         """The memory before the first step."""
@@ -128,17 +111,18 @@ class SGD(Optimizer):
         return {"velocity": [torch.zeros_like(parameter) for parameter in parameters if self.momentum]}
 
     def update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, learning_rate: Tensor) -> None:
-        if self.weight_decay:
-            gradients = [torch.add(g, p, alpha=self.weight_decay) for g, p in zip(gradients, parameters, strict=True)]
-        if self.momentum:
-            velocities = state["velocity"]
-            for velocity, gradient in zip(velocities, gradients, strict=True):
-                velocity.mul_(self.momentum).add_(gradient)
-            if self.nesterov:
-                velocities = [torch.add(g, v, alpha=self.momentum) for g, v in zip(gradients, velocities, strict=True)]
-            gradients = velocities
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.sub_(gradient * learning_rate)
+        torch._fused_sgd_(
+            parameters,
+            gradients,
+            state["velocity"],
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=self.nesterov,
+            maximize=False,
+            is_first_step=False,
+        )
 
 
 class LBFGS(Optimizer):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from isthmus.checks import Check, check_parameters, number
+from isthmus.checks import Check, Checked, number
 
 __all__ = ["SCHEDULES", "Constant", "Cosine", "Linear", "Schedule"]
 
 
-class Schedule:
+class Schedule(Checked):
     """The base: a linear warm-up, then the leaf's own ``decay(share)``, which goes from 1 to ``floor``.
 
     Parameters
@@ -27,14 +27,6 @@ class Schedule:
     def __init__(self, warmup: float = 0.0, floor: float = 0.0) -> None:
         self.warmup = warmup
         self.floor = floor
-
-    def check(self) -> None:
-        """Raise `ParameterError` where an argument is not allowed."""
-        check_parameters(type(self).__name__, vars(self), self.allowed)
-
-    def get_params(self, deep: bool = True) -> dict[str, object]:
-        """The constructor's arguments as given."""
-        return dict(vars(self))
 
     def factor(self, step: int, total: int) -> float:
         """The factor at a step, 0 ≤ step < total."""

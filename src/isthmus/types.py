@@ -124,6 +124,17 @@ class Trace(NamedTuple):
     target: Tensor
     mask: Tensor | None = None
 
+    @property
+    def weight(self) -> Tensor | None:
+        """The weight of each row of the output, which has several where a row was sampled several times."""
+        weight = self.batch.weight
+        return None if weight is None else weight.repeat_interleave(len(self.target) // len(weight))
+
+
+def wide(values: Tensor) -> Tensor:
+    """At least float32: a sum or a logarithm of 16-bit numbers would lose digits that matter."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
 
 def sum_features(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Σ over everything but the batch, ``(B,)``. A mask without the last axis covers all of it."""
@@ -131,4 +142,5 @@ def sum_features(values: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask.dim() < values.dim():
             mask = mask.unsqueeze(-1)
         values = torch.where(mask, values, 0.0)
+    values = wide(values)
     return values.sum(dim=tuple(range(1, values.dim()))) if values.dim() > 1 else values

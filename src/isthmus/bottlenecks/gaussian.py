@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import ShapeError
 from isthmus.part import Bottleneck, built
-from isthmus.types import Bypass, Features, Latent, Noise, Space, sum_features
+from isthmus.types import Bypass, Features, Latent, Noise, Space, sum_features, wide
 
 __all__ = ["Gaussian"]
 
@@ -31,7 +31,7 @@ class Gaussian(Bottleneck):
         super(Bottleneck, self).build(space)
         space = Space.of(space)
         width = space.shape[-1]
-        if width is None or (latent_dim is None and None in space.shape):
+        if width is None:
             raise ShapeError(f"gaussian bottleneck needs a known width of the last axis, got {space.shape}")
         self.linear = nn.Linear(width, 2 * (latent_dim or width))
         self.out = space._replace(shape=(*space.shape[:-1], latent_dim or width))
@@ -40,7 +40,7 @@ class Gaussian(Bottleneck):
     def posterior(self, features: Features) -> tuple[Tensor, Tensor]:
         """μ and log σ², each ``(B, *positions, D)``."""
         built(self)
-        mean, log_variance = self.linear(features.h).chunk(2, -1)
+        mean, log_variance = wide(self.linear(features.h)).chunk(2, -1)
         return mean, log_variance
 
     def forward(self, features: Features, noise: Noise = torch.randn_like) -> Latent:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.checks import choice, either, number
 from isthmus.errors import ShapeError
-from isthmus.part import Loss
+from isthmus.part import Loss, built
 from isthmus.types import Noise, Space, sum_features
 
 __all__ = ["GaussianNLL"]
@@ -68,6 +68,7 @@ class GaussianNLL(Loss):
         if self.variance == "predicted":
             mean, log_variance = output.chunk(2, -1)
         elif isinstance(self.variance, str):
+            built(self)
             mean, log_variance = output, self.log_variance
         else:
             return output, output.new_full((1,), math.log(self.variance))

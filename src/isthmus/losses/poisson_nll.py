@@ -30,13 +30,13 @@ class PoissonNLL(Loss):
 
     def sample(self, output: Tensor, noise: Noise = torch.randn_like) -> Tensor:
         """A draw by inversion: the least k with P(y ≤ k) > Φ(noise), P by the incomplete gamma function."""
-        uniform, rate = torch.special.ndtr(noise(output)), self.mean(output)
+        uniform, rate = torch.special.ndtr(noise(output).double()), self.mean(output).double()
         low, high = torch.zeros_like(rate), (rate + 12 * (rate.sqrt() + 1)).ceil()
         for _ in range(int(math.log2(float(high.max()) + 1)) + 1):  # bisection: P(y ≤ k) = Q(k + 1, rate)
             middle = ((low + high) / 2).floor()
             above = torch.special.gammaincc(middle + 1, rate) > uniform
             low, high = torch.where(above, low, middle + 1), torch.where(above, middle, high)
-        return high
+        return high.to(output.dtype)
 
     def forward(self, output: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         return sum_features(output.exp() - target * output + torch.lgamma(target + 1), mask)

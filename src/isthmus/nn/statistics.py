@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from isthmus.types import wide
+
 __all__ = ["batch_mean", "unit_means"]
 
 
@@ -18,6 +20,7 @@ def batch_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
 
 def unit_means(z: Tensor, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
     """Mean activation of each unit, ``(D,)``, over the batch and its unmasked positions."""
+    z = wide(z)
     if z.dim() == 2:
         return batch_mean(z, weight)
     counts = torch.ones_like(z[..., 0]) if mask is None else mask.to(z.dtype)  # (B, *positions)

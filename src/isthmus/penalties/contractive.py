@@ -39,7 +39,12 @@ class Contractive(Penalty):
         self.n_probes = n_probes
 
     def forward(self, trace: Trace, model: nn.Module, noise: Noise = torch.randn_like) -> Tensor:
-        x, z = trace.seen.x, trace.latent.z.flatten(1)  # (B, *shape), (B, D)
+        x, z, mask = trace.seen.x, trace.latent.z, trace.latent.bypass.mask
+        if len(z) != len(x):
+            raise UnsupportedError("contractive needs one sample a row: use it with n_samples = 1")
+        if mask is not None and z.dim() > 2:
+            z = torch.where(mask.unsqueeze(-1), z, 0.0)
+        z = z.flatten(1)  # (B, D)
         if not x.requires_grad:
             raise UnsupportedError("contractive needs seen.x as a leaf: call the model with input_grad=True")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isthmus.checks import number
 from isthmus.errors import UnsupportedError
-from isthmus.nn.statistics import unit_means
+from isthmus.nn.statistics import batch_mean
 from isthmus.part import Penalty
 from isthmus.types import Noise, Trace, sum_features
 
@@ -20,7 +20,8 @@ class KLPrior(Penalty):
     """β KL(q(z|x) ‖ p(z)), per sample in nats, summed over units; β = 1 makes the objective −ELBO.
 
     β > 1 is the β-VAE (Higgins et al. 2017). With ``free_bits`` = λ it is Σⱼ max(λ, mean KLⱼ), a
-    scalar over the batch, so that no unit is pushed below λ nats (Kingma et al. 2016, appendix C.8).
+    scalar over the batch, so that no unit is pushed below λ nats (Kingma et al. 2016, appendix C.8);
+    a unit is a channel, its KL summed over positions.
     Where a bottleneck has no closed form, its sample log q(z|x) − log p(z) is taken.
 
     Parameters
@@ -42,9 +43,11 @@ class KLPrior(Penalty):
         latent = trace.latent
         if latent.kl is None and latent.log_ratio is None:
             raise UnsupportedError("kl_prior needs a bottleneck with a posterior, such as 'gaussian'")
-        if self.free_bits == 0 or latent.kl is None:
-            return sum_features(latent.kl) if latent.kl is not None else latent.log_ratio  # type: ignore[return-value]
-        repeats = latent.kl.shape[0] // trace.batch.x.shape[0]
-        weight = trace.batch.weight
-        weight = weight if weight is None or repeats == 1 else weight.repeat_interleave(repeats)
-        return unit_means(latent.kl, weight, latent.bypass.mask).clamp(min=self.free_bits).sum()
+        if latent.kl is None and self.free_bits > 0:
+            raise UnsupportedError("kl_prior: free_bits must be 0 where the posterior's KL has no closed form")
+        if latent.kl is None:
+            return latent.log_ratio  # type: ignore[return-value]
+        if self.free_bits == 0:
+            return sum_features(latent.kl)
+        units = latent.kl.flatten(1, -2).sum(1) if latent.kl.dim() > 2 else latent.kl  # (B, D)
+        return batch_mean(units, trace.weight).clamp(min=self.free_bits).sum()

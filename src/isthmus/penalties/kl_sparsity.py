@@ -39,7 +39,7 @@ class KLSparsity(Penalty):
         self.rho = rho
 
     def forward(self, trace: Trace, model: nn.Module, noise: Noise = torch.randn_like) -> Tensor:
-        rho_hat = unit_means(trace.latent.z, trace.batch.weight, trace.latent.bypass.mask)
+        rho_hat = unit_means(trace.latent.z, trace.weight, trace.latent.bypass.mask)
         rho_hat = rho_hat.clamp(1e-7, 1 - 1e-7)
         rho = torch.full_like(rho_hat, self.rho)
         return (rho * (rho / rho_hat).log() + (1 - rho) * ((1 - rho) / (1 - rho_hat)).log()).sum()

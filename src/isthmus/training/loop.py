@@ -130,7 +130,13 @@ class Loop:
         self.step.train()
         state = self.state
         return replayed_step(
-            self.step, self.optimizer, state.memory, self.clip_norm, self.source.first(), state.learning_rate
+            self.step,
+            self.optimizer,
+            state.memory,
+            self.clip_norm,
+            self.source.first(),
+            state.learning_rate,
+            self.precision,
         )
 
     def _lbfgs_epoch(self) -> Callable[[], None]:

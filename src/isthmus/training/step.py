@@ -44,6 +44,7 @@ def replayed_step(
     clip_norm: float | None,
     example: Batch,
     learning_rate: Tensor,
+    precision: str = "32-true",
 ) -> Run:
     """The same step, traced once as one graph and replayed: the bits of `eager_step`, less Python.
 
@@ -54,7 +55,8 @@ def replayed_step(
 
     names = [name for name, parameter in step.named_parameters() if parameter.requires_grad]
     parameters = [step.get_parameter(name) for name in names]
-    buffers = dict(step.named_buffers())
+    frozen = {name: parameter.detach() for name, parameter in step.named_parameters() if not parameter.requires_grad}
+    buffers = {**dict(step.named_buffers()), **frozen}
     keys = [key for key, tensors in memory.items() for _ in tensors]
     present = [field is not None for field in example]
 
@@ -69,7 +71,8 @@ def replayed_step(
         with torch.enable_grad():
             leaves = [value.detach().requires_grad_() for value in values]
             tensors = {**dict(zip(names, leaves, strict=True)), **dict(zip(buffers, held, strict=True))}
-            total, terms = functional_call(step, tensors, (batch,))
+            with _autocast(batch.x.device, precision):
+                total, terms = functional_call(step, tensors, (batch,))
             gradients = _gradients(total, leaves, clip_norm)
         optimizer.update(values, gradients, state, rate)
         return terms
