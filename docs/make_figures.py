@@ -56,7 +56,57 @@ def anomalies(result: dict[str, Any]) -> Rows:
     return rows
 
 
-BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {"mnist": mnist, "anomalies": anomalies}
+def mnist_pythae(result: dict[str, Any]) -> Rows:
+    """Minutes of training until 90 nats."""
+    rows = Rows()
+    for name, run in result.items():
+        if "skipped" in run:
+            figure = f"skipped: {run['skipped']}"
+        elif run["minutes_to_90_nats"] is None:
+            last = run["curve"][-1]
+            figure = f"not reached: {last['nats']:.2f} nats after {last['minutes']:.1f} min"
+        else:
+            figure = f"{run['minutes_to_90_nats']:.1f} min"
+        rows.append((f"MNIST, minutes to 90 nats with the same network: `{name}`", figure, ""))
+    return rows
+
+
+def sparse_patches(result: dict[str, Any]) -> Rows:
+    """Units that are Gabor functions, and how near ρ̂ comes to ρ."""
+    shares, pca = result["gabor_shares"], result["pca_gabor_shares"]
+    seeds = f"{len(shares)} seeds" if len(shares) > 1 else "one seed"
+    spread = f"{result['gabor_share_mean']:.0%} ({min(shares):.0%} to {max(shares):.0%})"
+    beside = f"at least {result['gabor_share_mark']:.0%}; PCA's components {min(pca):.0%} to {max(pca):.0%}"
+    furthest = f"{result['rho_hat_furthest_from_rho']:.1%} of ρ"
+    return [
+        (f"natural image patches, units that are Gabor functions, {seeds}", spread, beside),
+        ("… the furthest ρ̂ⱼ from ρ", furthest, f"at most {result['rho_hat_mark']:.0%}"),
+    ]
+
+
+def defaults(result: dict[str, Any]) -> Rows:
+    """Held-out error over PCA's with the defaults, beside the best other setting that was tried."""
+    errors = {name: row["error_over_pca"] for name, row in result.items()}
+    (ours,) = [name for name in errors if "(default)" in name]
+    other, best = min(((name, value) for name, value in errors.items() if name != ours), key=lambda pair: pair[1])
+    what = "held-out squared error / PCA's, eleven tables, with the defaults"
+    return [(what, f"{errors[ours]:.3f}", f"{best:.3f} with {other}, the best of {len(errors) - 1} other settings")]
+
+
+def plain(result: dict[str, Any]) -> Rows:
+    """A benchmark without a function of its own: its numbers by name."""
+    numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
+    return [(name.replace("_", " "), f"{value:,.4g}", "") for name, value in numbers.items()]
+
+
+BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
+    "speed": plain,
+    "mnist": mnist,
+    "mnist_pythae": mnist_pythae,
+    "sparse_patches": sparse_patches,
+    "anomalies": anomalies,
+    "defaults": defaults,
+}
 
 
 def block() -> str:

@@ -35,7 +35,7 @@ A part is given by its name, which takes its defaults (`encoder="mlp"`), or as a
 (`encoder=MLPEncoder(hidden_dims=(64,))`). `isthmus list` prints the same list in a terminal.
 """
 CITATION = re.compile(
-    r"[A-Z][\w-]+(?: et al\.)?(?: & [A-Z][\w-]+)?,?(?: [\w ,'-]+?,)? \(?(?:19|20)\d\d\b\)?"
+    r"(?:[A-Z][a-z][\w-]*, )*[A-Z][\w-]+(?: et al\.)?(?: & [A-Z][\w-]+)?,?(?: [\w ,'-]+?,)? \(?(?:19|20)\d\d\b\)?"
     r"(?:, (?:section|appendix) \w[\w.]*\w)?"
     r"|[A-Z]\w+ & [A-Z]\w+, ch\. \d+"
 )
@@ -113,7 +113,10 @@ def of_estimator(cls: type) -> Iterator[str]:
     """One estimator: what it is, the parameters in which it differs from the common ones, its methods."""
     yield from ("", f"### {cls.__name__}", "", prose(cls))
     signature = inspect.signature(cls).parameters
-    common = inspect.signature(EncoderDecoderEstimator).parameters
+    shares = issubclass(cls, EncoderDecoderEstimator)
+    common = inspect.signature(EncoderDecoderEstimator).parameters if shares else {}
+    if not shares:
+        yield from ("", "It has these parameters only:")
     own = [name for name, given in signature.items() if name not in common or given.default != common[name].default]
     yield from parameters(cls, own)
     methods = [name for name, value in vars(cls).items() if inspect.isfunction(value) and not name.startswith("_")]
@@ -137,7 +140,8 @@ def page() -> str:
         "",
         "## Estimators",
         "",
-        "Each has the common parameters below, with other defaults where its table says so.",
+        "Each has the common parameters, with other defaults where its table says so, unless its section says",
+        "that it has its own only.",
     ]
     lines += ["", "### Common parameters", *parameters(EncoderDecoderEstimator)]
     for name in estimators.__all__:

@@ -1,0 +1,228 @@
+"""The documents: their code runs, their links lead somewhere, their generated parts are up to date."""
+
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from isthmus import Batch, BinaryCrossEntropy, EncoderDecoder, KLPrior, Objective, Seen, TrainStep, estimators, spec
+from isthmus.estimators.base import EncoderDecoderEstimator
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def blocks(language):
+    """Every block of a language, with the page and line where it stands."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        matches = [match for match in BLOCK.finditer(text) if match[1] == language]
+        lines = [text.count("\n", 0, match.start()) + 1 for match in matches]
+        found += [pytest.param(match[2], id=f"{page.name}:{line}") for match, line in zip(matches, lines, strict=True)]
+    return found
+
+
+def script(name):
+    """A file of docs/ as a module."""
+    description = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(description)
+    description.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "block", "exec"), {"__name__": "__main__"})
+
+
+def test_command_lines_run(tmp_path):
+    np.save(tmp_path / "digits.npy", load_digits().data[:300])
+    lines = [line for block in blocks("sh") for line in block.values[0].splitlines() if line.startswith("isthmus ")]
+    assert lines
+    for line in lines:
+        command = [sys.executable, "-m", *shlex.split(line)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        found = (page.parent / target) if target else page
+        assert found.exists(), f"{page.name} links to {target}, which is not there"
+        if anchor:
+            titles = re.findall(r"(?m)^#+ (.+)$", found.read_text(encoding="utf-8"))
+            slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in slugs, f"{page.name} links to {target}#{anchor}; there are {sorted(slugs)}"
+
+
+def test_index_lists_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index, f"docs/index.md does not list {page.name}"
+
+
+def test_parts_page_is_what_the_docstrings_give():
+    make = script("make_parts")
+    assert make.PAGE.read_text(encoding="utf-8") == make.page(), "docs/parts.md is out of date: run `make docs`"
+
+
+def test_parts_page_shows_everything():
+    page = script("make_parts").page()
+    for entry in spec.catalogue():
+        assert f"### {entry.cls.__name__}\n" in page
+        assert f'`"{entry.name}"`' in page
+        assert entry.formula in page
+    for name in estimators.__all__:
+        assert f"### {name}\n" in page
+
+
+@pytest.mark.parametrize("entry", spec.catalogue(), ids=lambda entry: entry.cls.__name__)
+def test_parts_page_describes_every_parameter(entry):
+    known = script("make_parts").described(entry.cls)
+    for name in entry.cls().get_params(deep=False):
+        assert any(known.get(name, ())), f"{entry.cls.__name__} does not describe {name}"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "papers"),
+    [
+        ("Noise (Vincent et al. 2010, section 3.3).", "Vincent et al. 2010, section 3.3"),
+        (
+            "Kingma & Welling, Auto-Encoding Variational Bayes, 2014.",
+            "Kingma & Welling, Auto-Encoding Variational Bayes, 2014",
+        ),
+        ("As Burbidge, Magee & Robb (1988) do.", "Burbidge, Magee & Robb, 1988"),
+        ("A line search (Nocedal & Wright, ch. 7).", "Nocedal & Wright, ch. 7"),
+        ("Twice (Ng 2011), and again (Ng 2011).", "Ng 2011"),
+        ("Nothing of 2010 values.", ""),
+    ],
+)
+def test_papers_are_read_from_docstrings(docstring, papers):
+    assert script("make_parts").papers(type("Part", (), {"__doc__": docstring})) == papers
+
+
+@pytest.mark.parametrize("parameter", ["scale", "optimizer", "schedule"])
+def test_names_in_the_common_parameters_resolve(parameter):
+    kind, _ = script("make_parts").described(EncoderDecoderEstimator)[parameter]
+    names = re.findall(r'"(\w+)"', kind)
+    assert names
+    for name in names:
+        spec.resolve({"scale": "scaler"}.get(parameter, parameter), name)
+
+
+def test_figures_are_what_the_benchmarks_left():
+    make = script("make_figures")
+    text = make.PAGE.read_text(encoding="utf-8")
+    assert make.page(text) == text, "the README's figures are out of date: run `make docs`"
+
+
+def test_a_missing_result_says_so(tmp_path, monkeypatch):
+    make = script("make_figures")
+    monkeypatch.setattr(make, "RESULTS", tmp_path)
+    assert make.block().count("not measured yet") == len(make.BENCHMARKS)
+
+
+def test_every_result_has_its_row():
+    make = script("make_figures")
+    assert {path.stem for path in make.RESULTS.glob("*.json")} <= set(make.BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "rows"),
+    [
+        (
+            "mnist",
+            {
+                "published_nats": 86.76,
+                "training_minutes": 120.2,
+                "final": {"nll_nats": 86.254, "nll_standard_error": 0.21, "importance_samples": 5000, "images": 10000},
+            },
+            ["120 min of training, 5,000 samples, 10,000 images | 86.25 ± 0.21 nats | 86.76 (Burda et al. 2016)"],
+        ),
+        (
+            "anomalies",
+            {
+                "summary": {
+                    "isthmus": {"auroc": 0.8, "average_precision": 0.4, "tables": 20},
+                    "pyod_vae": {
+                        "auroc": 0.7512,
+                        "average_precision": 0.3,
+                        "isthmus_minus_this": {"mean": 0.0488, "interval_90": [-0.01, 0.1]},
+                    },
+                }
+            },
+            [
+                "20 tables",
+                "0.800 (0.400)",
+                "`pyod_vae` | 0.751 (0.300) | ours minus it: +0.049 (90 % -0.010 to +0.100)",
+            ],
+        ),
+        (
+            "mnist_pythae",
+            {
+                "isthmus": {"minutes_to_90_nats": 3.21, "curve": []},
+                "pythae": {"minutes_to_90_nats": None, "curve": [{"nats": 91.0, "minutes": 30.0}]},
+            },
+            ["`isthmus` | 3.2 min", "`pythae` | not reached: 91.00 nats after 30.0 min"],
+        ),
+        (
+            "sparse_patches",
+            {
+                "gabor_shares": [0.8, 0.88],
+                "gabor_share_mean": 0.84,
+                "pca_gabor_shares": [0.0, 0.04],
+                "gabor_share_mark": 0.8,
+                "rho_hat_furthest_from_rho": 0.051,
+                "rho_hat_mark": 0.2,
+            },
+            ["2 seeds | 84% (80% to 88%) | at least 80%; PCA's components 0% to 4%", "5.1% of ρ | at most 20%"],
+        ),
+        (
+            "defaults",
+            {"a": {"error_over_pca": 0.9}, "b (default)": {"error_over_pca": 0.5}, "c": {"error_over_pca": 0.4}},
+            ["with the defaults | 0.500 | 0.400 with c, the best of 2 other settings"],
+        ),
+        ("speed", {"vae_128": 1.25, "machine": "2 cores"}, ["vae 128 | 1.25 |"]),
+    ],
+)
+def test_figures_by_hand(name, result, rows, tmp_path, monkeypatch):
+    make = script("make_figures")
+    monkeypatch.setattr(make, "RESULTS", tmp_path)
+    (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    for row in rows:
+        assert row in make.block()
+
+
+def test_loop_page_shows_the_script():
+    shown = re.search(
+        r"<!-- docs/loop.py: begin -->\n```python\n(.*?)```", (ROOT / "docs/loop.md").read_text(), re.DOTALL
+    )
+    assert shown[1] == (ROOT / "docs/loop.py").read_text()
+
+
+def test_loop_learns_and_agrees_with_the_objective():
+    """Better than each pixel by its own frequency; and −ELBO as the library's own objective takes it."""
+    x = torch.from_numpy(load_digits().data > 8).float()
+    frequency = x.mean(0).clamp(1e-6, 1 - 1e-6)
+    entropy = -(frequency * frequency.log() + (1 - frequency) * (1 - frequency).log()).sum()
+    with torch.random.fork_rng():
+        parts, history = script("loop").train(epochs=10)
+    assert history[-1] < 0.9 * entropy
+    model = EncoderDecoder(parts["encoder"], parts["bottleneck"], parts["decoder"], BinaryCrossEntropy())
+    total, _ = TrainStep(model, Objective([KLPrior()]))(Batch(x), torch.zeros_like)
+    latent = parts["bottleneck"](parts["encoder"](Seen(x)), torch.zeros_like)
+    by_hand = (BinaryCrossEntropy()(parts["decoder"](latent), x) + latent.kl.sum(1)).mean()
+    torch.testing.assert_close(total, by_hand)
