@@ -24,6 +24,7 @@ _HOMES = {
     "isthmus.training.callbacks": ["Binarize", "Callback", "EarlyStopping", "WeightAverage", "WeightSchedule"],
     "isthmus.model": ["EncoderDecoder"],
     "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep"],
+    "isthmus.persistence": ["load"],
     "isthmus.types": ["Batch", "Bypass", "Features", "Latent", "Seen", "Space", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -108,7 +108,9 @@ def to_spec(value: Any) -> Any:
         kind = getattr(value, "kind", "optimizer" if isinstance(value, Optimizer) else "schedule")
         params = {name: to_spec(inner) for name, inner in value.get_params(deep=False).items()}
         return {"part": type(value).__name__, "kind": kind, "params": params}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):
+        return {"tuple": [to_spec(inner) for inner in value]}
+    if isinstance(value, list):
         return [to_spec(inner) for inner in value]
     if isinstance(value, Mapping):
         return {"dict": {str(name): to_spec(inner) for name, inner in value.items()}}
@@ -125,8 +127,10 @@ def from_spec(value: Any, parts: Sequence[type] = ()) -> Any:
         return [from_spec(inner, parts) for inner in value]
     if not isinstance(value, dict):
         return value
-    if set(value) == {"dict"}:
+    if set(value) == {"dict"} and isinstance(value["dict"], dict):
         return {name: from_spec(inner, parts) for name, inner in value["dict"].items()}
+    if set(value) == {"tuple"} and isinstance(value["tuple"], list):
+        return tuple(from_spec(inner, parts) for inner in value["tuple"])
     if set(value) != {"part", "kind", "params"} or not isinstance(value["params"], dict):
         raise FileError(f"spec.json: not a part: {sorted(value)}")
     cls = _class_of(value["kind"], value["part"], parts)
@@ -138,16 +142,18 @@ def from_spec(value: Any, parts: Sequence[type] = ()) -> Any:
 
 
 def _class_of(kind: str, name: str, parts: Sequence[type]) -> type[Any]:
-    if kind not in {*FAMILIES, "optimizer", "schedule"}:
+    if not isinstance(kind, str) or kind not in {*FAMILIES, "optimizer", "schedule"}:
         raise FileError(f"spec.json: unknown kind of part {kind!r}")
     own = {cls.__name__: cls for cls in registry(kind).values()}
     theirs = {cls.__name__: cls for cls in parts}
-    if shadows := sorted(set(own) & set(theirs)):
+    if shadows := sorted(name for name, cls in theirs.items() if own.get(name, cls) is not cls):
         raise ParameterError(f"parts: {shadows} would shadow a part of isthmus; rename it")
-    if name in own:
-        return own[name]
-    if name in theirs:
-        return theirs[name]
-    raise FileError(
-        f"spec.json names the {kind} {name!r}, which is no part of isthmus; give it: load(path, parts=[{name}])"
-    )
+    found = (own | theirs).get(name) if isinstance(name, str) else None
+    if found is None:
+        raise FileError(
+            f"spec.json names the {kind} {name!r}, which is no part of isthmus; give it: load(path, parts=[{name}])"
+        )
+    base = {"optimizer": Optimizer, "schedule": Schedule}.get(kind, Part)
+    if not issubclass(found, base) or getattr(found, "kind", kind) != kind:
+        raise FileError(f"spec.json: {name} is no {kind}")
+    return found

@@ -23,6 +23,7 @@ from isthmus.checks import Check, check_parameters, choice, either, instance, in
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.inference import Inference
 from isthmus.estimators.inputs import check_weights
+from isthmus.estimators.saving import Saving
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep
 from isthmus.part import Bottleneck, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
@@ -48,7 +49,7 @@ def _part(described: str) -> Check:
 
 
 @dataclass(eq=False, repr=False)
-class EncoderDecoderEstimator(Inference, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Parameters common to all estimators.
 
     Parameters

@@ -1,0 +1,50 @@
+"""Saving, and the two hooks by which an estimator says what it learnt."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from isthmus import persistence
+from isthmus.estimators.inference import NotFittedError
+from isthmus.persistence.layout import LEARNT_NAME
+
+__all__ = ["Saving"]
+
+
+class Saving:
+    """What was learnt is, by default, every attribute whose name ends in ``_``: data, arrays, parts, fitted
+    estimators. An estimator that holds it otherwise overrides both hooks."""
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the fitted estimator as a folder that `isthmus.load` reads.
+
+        Parameters
+        ----------
+        path : path
+            Of the folder, which is there completely or not at all.
+        overwrite : bool
+            Whether a model that stands there may be replaced; it stands until the new one is complete.
+
+        Raises
+        ------
+        FileError
+            Where the path exists (without ``overwrite``) or cannot be written, or an argument is no data.
+        """
+        try:
+            check_is_fitted(self)
+        except SklearnNotFittedError:
+            name = type(self).__name__
+            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before save") from None
+        persistence.save(self, path, overwrite)
+
+    def _learnt(self) -> dict[str, Any]:
+        """Everything learnt but the line, by attribute."""
+        return {name: value for name, value in vars(self).items() if LEARNT_NAME.fullmatch(name)}
+
+    def _restore(self, learnt: dict[str, Any]) -> None:
+        """Take back what `_learnt` gave; the line is in place already."""
+        vars(self).update(learnt)
