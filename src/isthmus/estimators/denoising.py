@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class DenoisingAutoencoder(EncoderDecoderEstimator):
     """
 
     corruption: Any = "gaussian_noise"
+
+    takes_target: ClassVar[bool] = True
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """Rows of X, with clean targets where y has X's shape; labels (one axis) are ignored."""

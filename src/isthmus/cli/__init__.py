@@ -1,0 +1,21 @@
+"""The command line: one file a command, heavy imports inside them, so that ``--help`` is quick.
+
+Adding a command: its file, its line here, its test.
+"""
+
+from __future__ import annotations
+
+from isthmus.cli import fit, info, listing, predict, reconstruct, report, sample, score, transform
+from isthmus.cli.app import app, main
+
+__all__ = ["app", "main"]
+
+app.command("fit")(fit.fit)
+app.command("transform")(transform.transform)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.command("score")(score.score)
+app.command("predict")(predict.predict)
+app.command("sample")(sample.sample)
+app.command("report")(report.report)
+app.command("info")(info.info)
+app.command("list")(listing.listing)

@@ -1,0 +1,100 @@
+"""``isthmus fit``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.cli.options import AsJson, Data, Overwrite
+
+__all__ = ["fit"]
+
+ESTIMATOR_HELP = "The class's name, lower case with underscores: variational_autoencoder. `isthmus list` shows all."
+SET_HELP = (
+    "A parameter, as often as needed: beta=4, encoder=mlp, encoder__hidden_dims=[64,32], "
+    "'penalties=[L2Weights(0.001)]'."
+)
+
+
+def fit(
+    estimator: Annotated[str, typer.Argument(metavar="ESTIMATOR", help=ESTIMATOR_HELP, show_default=False)],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="The model's folder.", show_default=False)],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP, show_default=False)
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="DATA", help="The clean rows of a denoising autoencoder's pairs.")
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", metavar="DATA", help="Held-out rows, in place of a share of DATA.")
+    ] = None,
+    validation_target: Annotated[
+        str | None, typer.Option("--validation-target", metavar="DATA", help="Their clean rows.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same model.")] = None,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train ESTIMATOR on DATA and save it as the folder MODEL."""
+    from isthmus.cli.arrays import read_rows
+    from isthmus.cli.values import estimator_named, parse_settings, settle
+    from isthmus.persistence import check_path
+
+    check_path(out, overwrite)
+    cls = estimator_named(estimator)
+    model = settle(cls(), {**({} if seed is None else {"random_state": seed}), **parse_settings(settings or [])})
+    if target is not None:
+        _check_takes_target(model)
+    arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
+    rows, clean = read_rows(data), None if target is None else read_rows(target, "--target")
+    _train(model, (rows, clean), arguments, quiet)
+    model.save(out, overwrite=overwrite)
+    _tell(model, out, as_json)
+
+
+def _check_takes_target(model: Any) -> None:
+    """Labels beside X are ignored by scikit-learn's custom; a target asked for by name must not be."""
+    from isthmus.errors import ParameterError
+
+    if not getattr(model, "takes_target", False):
+        raise ParameterError(
+            f"--target: {type(model).__name__} rebuilds DATA itself; a denoising_autoencoder takes pairs"
+        )
+
+
+def _validation(data: str, target: str | None) -> Any:
+    from isthmus.cli.arrays import read_rows
+
+    rows = read_rows(data, "--validation")
+    return rows if target is None else (rows, read_rows(target, "--validation-target"))
+
+
+def _train(model: Any, data: tuple[Any, Any], arguments: dict[str, Any], quiet: bool) -> None:
+    """Fit, with a bar on stderr that is no part of the model."""
+    told = not quiet and "verbose" in model.get_params(deep=False)
+    before = model.get_params(deep=False).get("verbose")
+    if told:
+        model.set_params(verbose=True)
+    try:
+        model.fit(*data, **arguments)
+    finally:
+        if told:
+            model.set_params(verbose=before)
+
+
+def _tell(model: Any, out: Path, as_json: bool) -> None:
+    from isthmus.cli.console import print_json
+
+    history = getattr(model, "history_", [])
+    last = history[-1] if history else {}
+    if as_json:
+        print_json({"model": str(out), "epochs": len(history), "last_epoch": last})
+        return
+    figures = [f"{name} {last[name]:.5g}" for name in ("objective", "val_objective") if name in last]
+    epochs = [f"{len(history)} epochs"] if history else []
+    sys.stdout.write(", ".join([f"{out}: {type(model).__name__}", *epochs, *figures]) + "\n")

@@ -1,0 +1,19 @@
+"""``isthmus predict``."""
+
+from __future__ import annotations
+
+from isthmus.cli.options import Data, Model, Out, Overwrite
+
+__all__ = ["predict"]
+
+
+def predict(model: Model, data: Data, out: Out, overwrite: Overwrite = False) -> None:
+    """Write the prediction for each row.
+
+    An anomaly detector gives 1, or -1 for an outlier; other models may not predict.
+    """
+    from isthmus.cli.arrays import check_out, read_rows, write_rows
+    from isthmus.cli.loading import load_for
+
+    check_out(out, overwrite)
+    write_rows(load_for(model, "predict").predict(read_rows(data)), out, overwrite, "prediction")

@@ -1,0 +1,36 @@
+"""``isthmus report``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.options import DATA_HELP, Data, Model, Overwrite
+
+__all__ = ["report"]
+
+
+def report(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where to, such as report.html.", show_default=False)
+    ],
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="DATA", help=f"A label for each row, to colour by. {DATA_HELP}")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a page on what the model learnt."""
+    import numpy as np
+
+    from isthmus.cli.arrays import read_rows
+    from isthmus.cli.loading import load_for
+
+    rows = read_rows(data)
+    y = None if labels is None else np.asarray(read_rows(labels, "--labels")).squeeze()
+    words = ["isthmus", "report", str(model), data, "--out", str(out), *(["--labels", labels] if labels else [])]
+    load_for(model, "report").report(rows, out, y, overwrite=overwrite, command=shlex.join(words))

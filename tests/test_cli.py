@@ -1,0 +1,359 @@
+"""The command line: every command, its files, its one-line errors."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import isthmus
+import isthmus.estimators
+from isthmus import spec
+from isthmus.cli import app
+from isthmus.cli.values import parse_settings, parse_value, snake_case
+from isthmus.errors import ParameterError
+
+COMMANDS = ["fit", "transform", "reconstruct", "score", "predict", "sample", "report", "info", "list"]
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def fails(*words, saying):
+    """The command ends with status 2 and one line on stderr, which holds the words; stdout stays empty."""
+    done = run(*words, code=2)
+    assert done.stdout == ""
+    assert done.stderr.startswith("isthmus: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert saying in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the data in every form, a variational autoencoder and a detector."""
+    place = tmp_path_factory.mktemp("cli")
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(64, 4)), columns=["age", "height", "x y", "ω"])
+    frame.to_csv(place / "rows.csv", index=False)
+    frame.to_parquet(place / "rows.parquet")
+    rows = frame.to_numpy()
+    np.save(place / "rows.npy", rows)
+    np.savez(place / "both.npz", first=rows, second=rows + 1)
+    small = ["--set", "max_epochs=2", "--seed", 1, "--quiet"]
+    run("fit", "variational_autoencoder", place / "rows.csv", "--out", place / "vae", "--set", "latent_dim=2", *small)
+    detector = ["--set", "estimator=Autoencoder(max_epochs=2)", "--set", "contamination=0.1"]
+    run("fit", "anomaly_detector", place / "rows.csv", "--out", place / "detector", *detector, "--quiet", "--seed", 1)
+    return place
+
+
+# ---------------------------------------------------------------------- fit
+
+
+def test_fit_makes_the_model_that_python_makes(place, tmp_path):
+    settings = [
+        "encoder=mlp",
+        "encoder__hidden_dims=[6, 5]",
+        "penalties=[L2Weights(0.001), 'l1_activity']",
+        "scale=None",
+    ]
+    words = [word for setting in [*settings, "max_epochs=2", "latent_dim=3"] for word in ("--set", setting)]
+    done = run("fit", "autoencoder", place / "rows.csv", "--out", tmp_path / "m", "--seed", 3, *words, "--json")
+    told = json.loads(done.stdout)
+    assert (told["model"], told["epochs"]) == (str(tmp_path / "m"), 2)
+    made = isthmus.load(tmp_path / "m")
+    twin = isthmus.Autoencoder(
+        latent_dim=3,
+        encoder=isthmus.MLPEncoder([6, 5]),
+        penalties=[isthmus.L2Weights(0.001), "l1_activity"],
+        scale=None,
+        max_epochs=2,
+        random_state=3,
+    ).fit(pd.read_csv(place / "rows.csv"))
+    np.testing.assert_array_equal(made.transform(place / "rows.csv"), twin.transform(place / "rows.csv"))
+    assert told["last_epoch"]["objective"] == twin.history_[-1]["objective"]
+    assert made.verbose is False
+
+
+def test_fit_tells_its_progress_on_stderr_and_is_silent_on_request(place, tmp_path):
+    words = ["fit", "autoencoder", place / "rows.npy", "--set", "max_epochs=2", "--out"]
+    loud, quiet = run(*words, tmp_path / "a"), run(*words, tmp_path / "b", "--quiet")
+    assert "epochs" in loud.stderr
+    assert quiet.stderr == ""
+    for done in (loud, quiet):
+        assert "Autoencoder, 2 epochs, objective " in done.stdout
+
+
+def test_fit_takes_pairs_and_validation(place, tmp_path):
+    first, second = (f"{place / 'both.npz'}:{name}" for name in ("first", "second"))
+    held = ["--validation", first, "--validation-target", second]
+    words = ["--target", second, *held, "--set", "max_epochs=1", "--quiet"]
+    run("fit", "denoising_autoencoder", first, "--out", tmp_path / "m", *words)
+    model = isthmus.load(tmp_path / "m")
+    assert model.module_.corruption is None
+    assert "val_objective" in model.history_[-1]
+    run(
+        "fit", "autoencoder", first, "--out", tmp_path / "n", "--validation", second, "--set", "max_epochs=1", "--quiet"
+    )
+    assert "val_objective" in isthmus.load(tmp_path / "n").history_[-1]
+
+
+def test_fit_refuses_before_it_trains(place, tmp_path):
+    rows, out = place / "rows.csv", ["--out", tmp_path / "m"]
+    fails("fit", "autoencodr", rows, *out, saying="ESTIMATOR must be one of anomaly_detector, autoencoder,")
+    fails("fit", "autoencoder", rows, *out, "--set", "colour=1", saying="has no parameter 'colour'; it has batch_size,")
+    fails("fit", "autoencoder", rows, *out, "--set", "latent_dim", saying="--set must be name=value")
+    fails("fit", "autoencoder", rows, *out, "--set", "encoder=mpl", saying="encoder must be one of ['mlp']")
+    fails("fit", "autoencoder", rows, *out, "--set", "loss=Mean(1)", saying="no part 'Mean'; there are AbsoluteError,")
+    fails("fit", "autoencoder", rows, *out, "--set", "loss=Dice(1)", saying="no part 'Dice'")
+    fails("fit", "autoencoder", rows, *out, "--set", "encoder=MLPEncoder(depth=1)", saying="unexpected keyword")
+    fails("fit", "autoencoder", rows, *out, "--set", "latent_dim=0", saying="latent_dim must be")
+    fails("fit", "autoencoder", rows, *out, "--target", rows, saying="--target: Autoencoder rebuilds DATA itself")
+    fails("fit", "autoencoder", tmp_path / "no.csv", *out, saying="DATA: no such file")
+    fails("fit", "autoencoder", place / "both.npz", *out, saying="pick one of ['first', 'second']")
+    fails("fit", "autoencoder", f"{place / 'both.npz'}:third", *out, saying="no array 'third'")
+    fails("fit", "autoencoder", rows, "--out", place / "vae", saying="exists")
+    fails("fit", "autoencoder", rows, "--out", rows / "m", saying="rows.csv is not a folder")
+    assert os.listdir(tmp_path) == []
+
+
+# ---------------------------------------------------------------------- results
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet"])
+@pytest.mark.parametrize("command", ["transform", "reconstruct", "score", "sample", "predict"])
+def test_results_are_those_of_python(command, suffix, place, tmp_path):
+    folder, rows = place / ("detector" if command == "predict" else "vae"), place / "rows.csv"
+    model, out = isthmus.load(folder), tmp_path / f"out{suffix}"
+    given = ["--n", 5, "--seed", 2] if command == "sample" else [rows]
+    run(command, folder, *given, "--out", out)
+    method = {"score": "score_samples"}.get(command, command)
+    wanted = np.asarray(
+        model.sample(5, random_state=2) if command == "sample" else getattr(model, method)(pd.read_csv(rows))
+    )
+    name = {"transform": "codes", "reconstruct": "reconstruction", "predict": "prediction", "sample": "samples"}
+    got, columns = read(out, name.get(command, command))
+    np.testing.assert_array_equal(got.astype(wanted.dtype).reshape(wanted.shape), wanted)
+    if columns is not None:
+        own = ["age", "height", "x y", "ω"]
+        codes = [f"variationalautoencoder{i}" for i in range(2)]
+        assert columns == {"transform": codes, "reconstruct": own, "sample": own}.get(
+            command, [name.get(command, command)]
+        )
+    assert os.listdir(tmp_path) == [out.name]
+
+
+def read(path, name):
+    if path.suffix == ".npy":
+        return np.load(path), None
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            assert archive.files == [name]
+            return archive[name], None
+    if path.suffix == ".csv":
+        header, *lines = path.read_text().splitlines()
+        return np.array([[float(value) for value in line.split(",")] for line in lines]), header.split(",")
+    frame = pd.read_parquet(path)
+    return frame.to_numpy(), list(frame.columns)
+
+
+def test_an_out_that_cannot_be_written_is_named(place, tmp_path, monkeypatch):
+    words = ["transform", place / "vae", place / "rows.csv", "--out"]
+    (tmp_path / "old.npy").write_text("kept")
+    fails(*words, tmp_path / "old.npy", saying="old.npy exists")
+    assert (tmp_path / "old.npy").read_text() == "kept"
+    fails(*words, tmp_path / "codes.txt", saying="--out must end in one of .npy, .npz, .csv, .parquet")
+    fails(*words, tmp_path / "old.npy" / "codes.npy", saying="is no folder")
+    fails(*words, tmp_path / "absent" / "codes.npy", saying="is no folder")
+    run(*words, tmp_path / "old.npy", "--overwrite")
+    assert np.load(tmp_path / "old.npy").shape == (64, 2)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fails(*words, tmp_path / "codes.csv", saying="writing .csv needs pandas: pip install 'isthmus[frames]'")
+    assert os.listdir(tmp_path) == ["old.npy"]
+
+
+def test_images_do_not_fit_a_table(place, tmp_path):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).normal(size=(10, 3, 4)))
+    words = ["--set", "max_epochs=1", "--quiet"]
+    run("fit", "autoencoder", tmp_path / "images.npy", "--out", tmp_path / "m", *words)
+    words = ["reconstruct", tmp_path / "m", tmp_path / "images.npy", "--out"]
+    fails(*words, tmp_path / "out.csv", saying="rows of shape (3, 4) fit no table; write .npy or .npz")
+    run(*words, tmp_path / "out.npy")
+    assert np.load(tmp_path / "out.npy").shape == (10, 3, 4)
+
+
+def test_score_prints_the_mean(place):
+    mean = isthmus.load(place / "vae").score(place / "rows.csv")
+    assert float(run("score", place / "vae", place / "rows.csv").stdout) == pytest.approx(mean, rel=1e-7)
+    assert json.loads(run("score", place / "vae", place / "rows.csv", "--json").stdout) == {"mean": mean, "n": 64}
+
+
+def test_what_a_model_cannot_do_is_named(place, tmp_path):
+    out = ["--out", tmp_path / "out.npy"]
+    fails(
+        "predict", place / "vae", place / "rows.csv", *out, saying="holds VariationalAutoencoder, which has no predict"
+    )
+    fails("sample", place / "detector", *out, saying="holds AnomalyDetector, which has no sample")
+    fails("sample", place / "vae", "--n", 0, *out, saying="n must be a whole number of at least 1")
+    fails("transform", place / "vae", place / "both.npz", *out, saying="pick one of")
+    fails("transform", tmp_path / "none", place / "rows.csv", *out, saying="no such model")
+    assert os.listdir(tmp_path) == []
+
+
+def test_report_writes_a_page_with_its_command(place, tmp_path):
+    words = ["report", place / "vae", place / "rows.csv", "--out", tmp_path / "report.html"]
+    run(*words)
+    page = (tmp_path / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert "isthmus report" in page
+    fails(*words, saying="exists")
+
+
+# ---------------------------------------------------------------------- info and list
+
+
+def test_info_reads_the_folder_alone(place, tmp_path):
+    facts = json.loads(run("info", place / "vae", "--json").stdout)
+    assert facts["estimator"] == "VariationalAutoencoder"
+    assert (facts["epochs"], facts["latent_dim"], facts["sample_shape"]) == (2, 2, [4])
+    assert facts["columns"] == ["age", "height", "x y", "ω"]
+    assert facts["parts"]["bottleneck"]["part"] == "Gaussian"
+    model = isthmus.load(place / "vae")
+    assert facts["saved_numbers"] == sum(value.numel() for value in model.module_.state_dict().values())
+    table = run("info", place / "vae").stdout
+    assert "bottleneck: Gaussian()" in table
+    assert "AnomalyDetector" in run("info", place / "detector").stdout
+    fails("info", tmp_path, saying="spec.json is missing")
+    fails("info", place / "rows.csv", saying="is no folder of a model")
+
+
+def test_list_names_every_part_with_its_formula():
+    listed = json.loads(run("list", "--json").stdout)
+    names = {(one["kind"], one["name"]) for one in listed}
+    assert {(one.kind, one.name) for one in spec.catalogue()} <= names
+    assert {("estimator", snake_case(name)) for name in isthmus.estimators.__all__} <= names
+    table = run("list").stdout
+    assert all(one["name"] in table for one in listed)
+    assert isthmus.Gaussian.formula in table
+
+
+def test_grid_says_which_pairs_build():
+    cells = json.loads(run("list", "--grid", "--json").stdout)
+    assert set(cells) == set(spec.registry("encoder"))
+    assert all(set(row) == set(spec.registry("bottleneck")) for row in cells.values())
+    assert cells["mlp"]["gaussian"] == {"table": None, "sequence": None, "image": None}
+    assert "table, sequence, image" in run("list", "--grid").stdout
+
+
+# ---------------------------------------------------------------------- the program
+
+
+def test_every_flag_and_argument_has_help():
+    group = get_command(app)
+    assert list(group.commands) == COMMANDS
+    for name, command in {"isthmus": group, **group.commands}.items():
+        assert command.help, name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
+
+
+def test_usage_errors_are_one_line_too():
+    fails("fit", saying="Missing argument 'ESTIMATOR'")
+    fails("fit", "autoencoder", "rows.csv", saying="Missing option '--out'")
+    fails("polish", saying="No such command 'polish'")
+    fails("info", "m", "--colour", saying="--colour")
+
+
+def test_debug_shows_the_traceback():
+    done = run("info", "no such model", "--debug", code=2)
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "FileError: no such model" in done.stderr
+
+
+def test_a_fault_of_ours_is_one_line_with_its_kind(monkeypatch):
+    def fault(*_):
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr("isthmus.persistence.describe", fault)
+    fails("info", "m", saying="isthmus: ZeroDivisionError: division by zero")
+
+
+def test_help_and_version_need_no_torch():
+    code = (
+        "import sys\nfrom isthmus.cli import app\n"
+        "try:\n    app(['fit', '--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print(sorted({'torch', 'sklearn', 'numpy', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert run("--version").stdout == f"{isthmus.__version__}\n"
+    assert "Commands:" in run().stdout
+
+
+def test_the_module_is_the_program(place, tmp_path):
+    out = tmp_path / "codes.csv"
+    words = [
+        sys.executable,
+        "-m",
+        "isthmus",
+        "transform",
+        str(place / "vae"),
+        str(place / "rows.csv"),
+        "--out",
+        str(out),
+    ]
+    first, again = (subprocess.run(words, capture_output=True, text=True, check=False) for _ in range(2))
+    assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == f"isthmus: --out: {out} exists; choose another path or --overwrite a file\n"
+    assert len(pd.read_csv(out)) == 64
+
+
+# ---------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("-2", -2),
+        ("true", True),
+        ("True", True),
+        ("null", None),
+        ("None", None),
+        ("[64, 32]", [64, 32]),
+        ("(64, -32)", (64, -32)),
+        ("[mlp, 'a']", ["mlp", "a"]),
+        ("mlp", "mlp"),
+        ('"mlp"', "mlp"),
+        ("bf16-mixed", "bf16-mixed"),
+        ("32-true", "32-true"),
+        ("a b", "a b"),
+        ("", ""),
+        ("os.system('true')", "os.system('true')"),
+        ("[x for x in y]", "[x for x in y]"),
+    ],
+)
+def test_values_are_data_or_text(text, value):
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
+
+
+def test_values_may_be_parts_and_nothing_else():
+    (penalty,) = parse_value("[KLSparsity(2.5, rho=0.1)]")
+    assert (type(penalty), penalty.weight, penalty.rho) == (isthmus.KLSparsity, 2.5, 0.1)
+    assert parse_value("Cosine(warmup=0.1)").warmup == 0.1
+    with pytest.raises(ParameterError, match="no part 'exec'"):
+        parse_value("exec('1')")
+
+
+def test_settings_keep_what_follows_the_first_equals_sign():
+    assert parse_settings(["a=b=c", " d =1"]) == {"a": "b=c", "d": 1}
