@@ -1,0 +1,53 @@
+"""What a section is made of: pictures, tables, code and sentences, before they are a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Block", "Code", "Note", "Picture", "Section", "Table"]
+
+
+class Picture(NamedTuple):
+    """A figure with a name (of its PNG file), what it shows in words (``alt``), and how to read it."""
+
+    name: str
+    figure: Figure
+    alt: str
+    caption: str
+    wide: bool = False
+
+
+class Table(NamedTuple):
+    """Rows under a head; numbers are given as text, already rounded."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+class Code(NamedTuple):
+    """Lines to be shown as they are."""
+
+    text: str
+    caption: str = ""
+
+
+class Note(NamedTuple):
+    """A sentence or two."""
+
+    text: str
+
+
+Block = Picture | Table | Code | Note
+
+
+class Section(NamedTuple):
+    """One heading of the report; ``key`` is its anchor."""
+
+    key: str
+    title: str
+    blocks: Sequence[Block]

@@ -1,0 +1,142 @@
+"""Pictures that several sections draw: strips and grids of images, maps of units by columns, profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from isthmus.report.layout import mosaic
+from isthmus.report.plots import DIVERGING, INK, axes, blank
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Strip", "compass", "grid", "heatmap", "histogram", "strips"]
+
+WIDTH = 7.2
+"""Of a picture across the page, inches."""
+
+
+class Strip(NamedTuple):
+    """One labelled line of images; ``signed`` draws 0 in white, ± in two colours."""
+
+    label: str
+    images: np.ndarray
+    signed: bool = False
+
+
+def compass(images: np.ndarray) -> np.ndarray:
+    """Each image divided by its largest absolute value, so that it lies in [−1, 1]."""
+    peak = np.abs(images).max(axis=tuple(range(1, images.ndim)), keepdims=True)
+    return images / np.where(peak > 0, peak, 1)
+
+
+def _show(panel: Any, picture: np.ndarray, limits: tuple[float, float], signed: bool) -> None:
+    low, high = limits
+    if picture.ndim == 3:
+        scaled = np.clip((picture - low) / ((high - low) or 1), 0, 1)
+        alpha = ~np.isnan(picture[..., :1])
+        panel.imshow(np.concatenate([np.nan_to_num(scaled), alpha], -1), aspect="equal")
+    else:
+        colours = DIVERGING if signed else "gray"
+        panel.imshow(np.ma.masked_invalid(picture), cmap=colours, vmin=low, vmax=high, aspect="equal")
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+
+
+def _limits(images: np.ndarray, signed: bool) -> tuple[float, float]:
+    if signed:
+        peak = float(np.abs(images).max()) or 1.0
+        return -peak, peak
+    return float(images.min()), float(images.max())
+
+
+def strips(rows: Sequence[Strip], heads: Sequence[str] = ()) -> Figure:
+    """Lines of images under one another; those not ``signed`` share one grey scale (that of the first)."""
+    n = len(rows[0].images)
+    height, width = rows[0].images.shape[1:3]
+    side = (WIDTH - 1.25) / n
+    figure = blank(WIDTH, side * (height / width) * len(rows) + 0.12 * len(rows) + (0.3 if heads else 0.05))
+    panels = np.atleast_1d(figure.subplots(len(rows), 1))
+    gap = max(1, round(width / 14))
+    for panel, row in zip(panels, rows, strict=True):
+        limits = _limits(row.images if row.signed else rows[0].images, row.signed)
+        _show(panel, mosaic(row.images, n, gap), limits, row.signed)
+        panel.set_yticks([(height - 1) / 2], [row.label])
+        panel.tick_params(length=0, labelsize=10)
+    if heads:
+        panels[0].set_xticks([index * (width + gap) + (width - 1) / 2 for index in range(n)], heads)
+        panels[0].xaxis.tick_top()
+    return figure
+
+
+def grid(
+    images: np.ndarray,
+    columns: int,
+    *,
+    signed: bool = False,
+    lines: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    limits: tuple[float, float] | None = None,
+    width: float = WIDTH,
+) -> Figure:
+    """Images in rows of ``columns``, on one scale; ``lines`` label the rows, ``heads`` the columns."""
+    high, wide = images.shape[1:3]
+    gap = max(1, round(wide / 14))
+    picture = mosaic(images, columns, gap)
+    left = 0.9 if lines else 0.1
+    body = width - left
+    figure = blank(width, body * picture.shape[0] / picture.shape[1] + (0.35 if heads else 0.1))
+    panel: Any = figure.subplots()
+    _show(panel, picture, limits or _limits(images, signed), signed)
+    if lines:
+        panel.set_yticks([index * (high + gap) + (high - 1) / 2 for index in range(len(lines))], lines)
+    if heads:
+        panel.set_xticks([index * (wide + gap) + (wide - 1) / 2 for index in range(len(heads))], heads)
+        panel.xaxis.tick_top()
+    panel.tick_params(length=0)
+    return figure
+
+
+def heatmap(values: np.ndarray, columns: Sequence[str], unit: str, limit: float | None = None) -> Figure:
+    """Units (rows) by columns of the table, signed, with a colour bar."""
+    lines, width = values.shape
+    figure = blank(max(3.4, min(WIDTH, 1.9 + 0.26 * width)), 1.5 + min(0.22 * lines, 6.5))
+    panel: Any = figure.subplots()
+    peak = limit or float(np.abs(values).max()) or 1.0
+    image = panel.imshow(values, cmap=DIVERGING, vmin=-peak, vmax=peak, aspect="auto")
+    panel.set_xticks(range(width), [shorten(name) for name in columns], rotation=90)
+    if width > 45:
+        panel.set_xticks(range(0, width, -(-width // 30)), [shorten(name) for name in columns[:: -(-width // 30)]])
+    panel.yaxis.get_major_locator().set_params(integer=True)
+    panel.set(ylabel="unit")
+    panel.spines[:].set_visible(False)
+    panel.tick_params(length=0)
+    bar = figure.colorbar(image, ax=panel, pad=0.02, shrink=0.9)
+    bar.outline.set_visible(False)
+    bar.set_label(unit)
+    return figure
+
+
+def histogram(values: np.ndarray, xlabel: str, colour: str, *, logarithmic: bool = False) -> tuple[Figure, Any]:
+    """Counts of rows; the axes are given back for marks. Logarithmic bins for skewed positive values."""
+    figure, panel = axes(xlabel=xlabel, ylabel="rows")
+    bins: Any = min(60, max(10, round(len(values) ** 0.5)))
+    if logarithmic:
+        bins = np.geomspace(values.min(), values.max(), bins + 1)
+        panel.set_xscale("log")
+    panel.hist(values, bins=bins, color=colour, edgecolor="none", alpha=0.85)
+    return figure, panel
+
+
+def mark(panel: Any, where: float, text: str, dash: str = "--") -> None:
+    """A vertical line with its name in the legend."""
+    panel.axvline(where, color=INK, linestyle=dash, linewidth=1.1, label=text)
+
+
+def shorten(name: str, limit: int = 18) -> str:
+    """A column's name for an axis, its dollar signs no mathematics."""
+    name = str(name)
+    return (name if len(name) <= limit else name[: limit - 1] + "…").replace("$", r"\$")

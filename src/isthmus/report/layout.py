@@ -1,0 +1,89 @@
+"""Whether rows are pictures, and how to lay pictures side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import ParameterError
+
+__all__ = ["image_shape_of", "mosaic", "square_side", "tiles"]
+
+LEAST_SIDE = 4
+NEIGHBOURS = 1.5
+"""Columns are pixels where neighbours are this many times as correlated as any two columns."""
+
+
+def image_shape_of(rows: np.ndarray, given: Any = "auto") -> tuple[int, ...] | None:
+    """The shape of a row as a picture, ``(H, W)`` or ``(H, W, 3)``, or None for a table or a signal.
+
+    Parameters
+    ----------
+    rows : array of shape (n, d), (n, H, W), (n, C, H, W) or (n, C, D, H, W)
+    given : "auto", None or (H, W)
+        The user's word. "auto" takes a table for pictures where its number of columns is a square of at
+        least 16 and neighbouring columns are much more correlated than others.
+    """
+    shape = rows.shape[1:]
+    if given is None:
+        return None
+    if given != "auto":
+        wanted = tuple(int(side) for side in given)
+        if len(wanted) not in (2, 3) or math.prod(wanted) != math.prod(shape):
+            raise ParameterError(f"image_shape must hold {math.prod(shape)} numbers, (H, W), got {given!r}")
+        return wanted
+    if len(shape) == 1:
+        return square_side(rows)
+    if min(shape[-2:]) < LEAST_SIDE:
+        return None
+    if len(shape) == 3 and shape[0] == 3:
+        return (shape[1], shape[2], 3)
+    return (shape[-2], shape[-1])
+
+
+def square_side(rows: np.ndarray) -> tuple[int, int] | None:
+    """(side, side) where the columns of a table are the pixels of a square picture."""
+    side = math.isqrt(rows.shape[1])
+    if side < LEAST_SIDE or side * side != rows.shape[1] or len(rows) < 3:
+        return None
+    sample = rows[:: max(1, len(rows) // 2000)].astype(np.float64)
+    varying = sample.std(0) > 0
+    correlation = np.full((side * side, side * side), np.nan)
+    if varying.sum() < 2:
+        return None
+    correlation[np.ix_(varying, varying)] = np.abs(np.corrcoef(sample[:, varying], rowvar=False))
+    place = np.arange(side * side).reshape(side, side)
+    first = np.concatenate([place[:, :-1].ravel(), place[:-1].ravel()])
+    second = np.concatenate([place[:, 1:].ravel(), place[1:].ravel()])
+    beside = correlation[first, second]
+    apart = correlation[~np.eye(side * side, dtype=bool)]
+    if np.isnan(beside).all():
+        return None
+    return (side, side) if np.nanmean(beside) > NEIGHBOURS * np.nanmean(apart) else None
+
+
+def tiles(rows: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Rows as pictures, ``(n, H, W)`` or ``(n, H, W, 3)``: of several channels the first, of a volume the
+    middle slice."""
+    rows = np.asarray(rows)
+    if rows.ndim == 4 and len(shape) == 3:
+        return np.moveaxis(rows, 1, -1)
+    if rows.ndim == 4:
+        return rows[:, 0]
+    if rows.ndim == 5:
+        return rows[:, 0, rows.shape[2] // 2]
+    return rows.reshape(len(rows), *shape)
+
+
+def mosaic(pictures: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Pictures in rows of ``columns``, with gaps of NaN between them: ``(H', W')`` or ``(H', W', 3)``."""
+    n, height, width = pictures.shape[:3]
+    lines = -(-n // columns)
+    canvas = np.full((lines * (height + gap) - gap, columns * (width + gap) - gap, *pictures.shape[3:]), np.nan)
+    for index, picture in enumerate(pictures):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = picture
+    return canvas

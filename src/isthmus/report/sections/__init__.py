@@ -1,0 +1,41 @@
+"""The sections, in the order of the page. Adding one: its file, its line here, its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from isthmus.report.blocks import Section
+from isthmus.report.sections.anomalies import anomalies
+from isthmus.report.sections.denoising import denoising
+from isthmus.report.sections.errors import errors
+from isthmus.report.sections.jacobian import jacobian
+from isthmus.report.sections.latent import latent
+from isthmus.report.sections.learning import learning
+from isthmus.report.sections.posterior import posterior
+from isthmus.report.sections.provenance import provenance
+from isthmus.report.sections.reconstructions import reconstructions
+from isthmus.report.sections.samples import samples
+from isthmus.report.sections.sparsity import sparsity
+from isthmus.report.sections.summary import summary
+from isthmus.report.sections.units import units
+from isthmus.report.sections.walk import walk
+from isthmus.report.subject import Subject
+
+__all__ = ["SECTIONS"]
+
+SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
+    summary,
+    learning,
+    reconstructions,
+    errors,
+    denoising,
+    anomalies,
+    latent,
+    units,
+    sparsity,
+    jacobian,
+    posterior,
+    samples,
+    walk,
+    provenance,
+)

@@ -1,0 +1,90 @@
+"""The code in two dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isthmus.report.blocks import Picture, Section
+from isthmus.report.plots import CLASSES, INK, PAPER, SEQUENTIAL, TRAIN, axes
+from isthmus.report.subject import Labels, Subject, every
+
+__all__ = ["latent"]
+
+MOST_POINTS = 5000
+
+
+def latent(subject: Subject) -> Section:
+    """Codes by their own axes where there are two, by their principal components beyond, coloured by y."""
+    codes = subject.flat_codes
+    index = every(len(subject), MOST_POINTS)
+    if codes.shape[1] == 1:
+        return Section("latent", "The code", [_one(subject, codes[:, 0])])
+    points, names, said = _plane(codes)
+    figure, panel = axes(5.6, 4.6, xlabel=names[0], ylabel=names[1])
+    points = points[index]
+    labels = subject.labels
+    if labels is None:
+        panel.scatter(*points.T, s=dot(len(points)), color=TRAIN, alpha=0.5, linewidths=0, rasterized=True)
+    elif labels.names:
+        _classes(figure, panel, points, Labels(labels.codes[index], labels.names))
+    else:
+        _scale(figure, panel, points, labels.codes[index])
+    coloured = "" if labels is None else ", coloured by y"
+    alt = f"scatter of {len(index)} codes in two dimensions{coloured}"
+    caption = f"{len(index):,} rows{coloured}. {said}"
+    return Section("latent", "The code in two dimensions", [Picture("latent", figure, alt, caption, wide=True)])
+
+
+def dot(n: int) -> float:
+    """The area of a point among n, points²."""
+    return float(np.clip(12000 / n, 6, 28))
+
+
+def _plane(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
+    if codes.shape[1] == 2:
+        return codes, ("unit 0", "unit 1"), "The code's own two axes."
+    centred = codes - codes.mean(0)
+    _, lengths, axes_ = np.linalg.svd(centred, full_matrices=False)
+    axes_ = axes_[:2] * np.sign(axes_[np.arange(2), np.abs(axes_[:2]).argmax(1)])[:, None]
+    total = np.square(lengths).sum()
+    share = 100 * np.square(lengths[:2]) / (total if total > 0 else 1.0)
+    names = (f"first principal component ({share[0]:.0f} %)", f"second ({share[1]:.0f} %)")
+    return centred @ axes_.T, names, f"The plane of most variance of {codes.shape[1]} units, in the code's units."
+
+
+def _classes(figure: Any, panel: Any, points: np.ndarray, labels: Labels) -> None:
+    from matplotlib.patheffects import withStroke
+
+    colours = np.array(CLASSES)[labels.codes]
+    panel.scatter(*points.T, s=dot(len(points)), c=colours, alpha=0.7, linewidths=0, rasterized=True)
+    for place, name in enumerate(labels.names):
+        panel.scatter([], [], s=28, color=CLASSES[place], label=name)
+        mine = points[labels.codes == place]
+        if len(mine) and len(name) <= 3:
+            halo = [withStroke(linewidth=3, foreground=PAPER)]
+            x, y = np.median(mine, 0)
+            panel.text(x, y, name, color=INK, fontsize=12, weight="bold", ha="center", va="center", path_effects=halo)
+    figure.legend(loc="outside right upper", title="y", handletextpad=0.3)
+
+
+def _scale(figure: Any, panel: Any, points: np.ndarray, values: np.ndarray) -> None:
+    dots = panel.scatter(
+        *points.T, s=dot(len(points)), c=values, cmap=SEQUENTIAL, alpha=0.75, linewidths=0, rasterized=True
+    )
+    bar = figure.colorbar(dots, ax=panel, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label("y")
+
+
+def _one(subject: Subject, values: np.ndarray) -> Picture:
+    figure, panel = axes(5.6, 3.2, xlabel="unit 0", ylabel="rows")
+    labels = subject.labels
+    if labels is None or not labels.names:
+        panel.hist(values, bins=40, color=TRAIN)
+    else:
+        parts = [values[labels.codes == place] for place in range(len(labels.names))]
+        panel.hist(parts, bins=40, stacked=True, color=list(CLASSES[: len(parts)]), label=list(labels.names))
+        figure.legend(loc="outside right upper", title="y")
+    return Picture("latent", figure, "histogram of the code's one unit", "The code is one number a row.", wide=True)

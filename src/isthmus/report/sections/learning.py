@@ -1,0 +1,69 @@
+"""Each term of the objective, epoch by epoch."""
+
+from __future__ import annotations
+
+from isthmus.report.blocks import Note, Picture, Section
+from isthmus.report.plots import INK, TRAIN, VALIDATION, axes
+from isthmus.report.subject import Subject
+
+__all__ = ["learning"]
+
+BOOKKEEPING = ("epoch", "learning_rate", "seconds")
+NATS = ("kl_prior", "kl_sparsity")
+
+
+def learning(subject: Subject) -> Section | None:
+    """Learning curves of the objective, the loss and every penalty; the rate where it moves."""
+    history = subject.line.history_
+    if len(history) < 2:
+        return None
+    names = [name for name in history[0] if name not in BOOKKEEPING and not name.startswith("val_")]
+    names.sort(key=lambda name: ["objective", "loss"].index(name) if name in ("objective", "loss") else 2)
+    weights = {name: penalty.weight for name, penalty in subject.penalties.items()}
+    pictures = [_curve(subject, name, weights.get(name)) for name in names]
+    rates = {row["learning_rate"] for row in history}
+    if len(rates) > 1:
+        pictures.append(_curve(subject, "learning_rate", None))
+    best, held = subject.best_epoch, f"val_{names[0]}" in history[0]
+    said = (
+        f"The dotted line is epoch {best}, whose weights were kept."
+        if held
+        else "No rows were held out; the last epoch's weights were kept."
+    )
+    return Section(
+        "learning", "Learning curves", [Note(f"Means over rows, penalties before their weight. {said}"), *pictures]
+    )
+
+
+def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
+    history = subject.line.history_
+    epochs = [row["epoch"] for row in history]
+    said = name.replace("_", " ")
+    figure, panel = axes(
+        xlabel="epoch", ylabel=_unit(subject, name), title=said if weight is None else f"{said}  (× {weight:g})"
+    )
+    values = [row[name] for row in history]
+    panel.plot(epochs, values, color=TRAIN, label="training")
+    if held := f"val_{name}" in history[0]:
+        checked = [row[f"val_{name}"] for row in history]
+        panel.plot(epochs, checked, color=VALIDATION, linestyle=(0, (5, 1.5)), label="validation")
+        panel.axvline(subject.best_epoch, color=INK, linestyle=":", linewidth=1.2, label="best epoch")
+        values = values + checked
+    if min(values) > 0 and max(values) > 10 * min(values):
+        panel.set_yscale("log")
+    if name != "learning_rate":
+        panel.legend()
+    alt = f"{said} against epochs, from {values[0]:.4g} to {history[-1][name]:.4g} in training"
+    return Picture(f"curve_{name}", figure, alt, f"{said}: training{' and validation' if held else ''}.")
+
+
+def _unit(subject: Subject, name: str) -> str:
+    if name == "learning_rate":
+        return "learning rate"
+    likelihood = subject.module.loss.is_likelihood
+    if name in NATS or (likelihood and name in ("loss", "objective")):
+        return "nats a row" if name != "kl_sparsity" else "nats"
+    if name == "loss":
+        squared = subject.module.loss.part_name() == "squared_error"
+        return "(scaled units)² a row" if squared else "scaled units a row"
+    return "a row, scaled units" if name == "objective" else "value"

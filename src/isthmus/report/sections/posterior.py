@@ -1,0 +1,62 @@
+"""Which units of a variational code are in use, and what each costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isthmus.report.blocks import Note, Picture, Section
+from isthmus.report.plots import INK, MUTED, TRAIN, axes
+from isthmus.report.subject import Subject
+
+__all__ = ["active_units", "posterior"]
+
+ACTIVE = 0.01
+MOST_UNITS = 64
+
+
+def posterior(subject: Subject) -> Section | None:
+    """KL of each unit, and the variance of its posterior mean with the line above which it is active."""
+    if not hasattr(subject.line, "posterior"):
+        return None
+    mean, std = (
+        np.asarray(part, np.float64).reshape(len(subject), -1) for part in subject.line.posterior(subject.shown)
+    )
+    kl = 0.5 * (np.square(mean) + np.square(std) - 1 - 2 * np.log(std)).mean(0)
+    variance = mean.var(0)
+    active = variance > ACTIVE
+    said = (
+        f"{active.sum()} of {len(active)} units are active (variance of the posterior's mean above {ACTIVE:g}; "
+        f"Burda et al. 2016). KL(q(z|x) ‖ p(z)) = {kl.sum():.4g} nats a row."
+    )
+    order = np.argsort(-kl, kind="stable")[:MOST_UNITS]
+    return Section("posterior", "Active units", [Note(said), _kl(kl, order), _variance(variance, order)])
+
+
+def active_units(subject: Subject) -> np.ndarray:
+    """Units by the variance of their posterior mean, most active first, ``(D,)``."""
+    return np.argsort(-subject.flat_codes.var(0), kind="stable")
+
+
+def _kl(kl: np.ndarray, order: np.ndarray) -> Picture:
+    figure, panel = axes(xlabel="unit", ylabel="KL, nats a row")
+    _bars(panel, kl[order], order)
+    return Picture("kl_by_unit", figure, f"KL of each unit, {kl.sum():.4g} nats in all", "In order of the KL.")
+
+
+def _variance(variance: np.ndarray, order: np.ndarray) -> Picture:
+    figure, panel = axes(xlabel="unit", ylabel="variance of the posterior's mean")
+    _bars(panel, variance[order], order)
+    panel.set_yscale("log")
+    panel.axhline(ACTIVE, color=INK, linestyle="--", linewidth=1.1, label=f"active above {ACTIVE:g}")
+    panel.set_ylim(min(1e-3, variance.min() * 0.5), max(3.0, variance.max() * 2))
+    panel.legend(loc="upper right")
+    alt = f"variance of each unit's posterior mean; {(variance > ACTIVE).sum()} above {ACTIVE:g}"
+    return Picture("active_units", figure, alt, "The prior's variance is 1. Same order.")
+
+
+def _bars(panel: Any, values: np.ndarray, order: np.ndarray) -> None:
+    panel.bar(range(len(values)), values, color=TRAIN, edgecolor=MUTED, linewidth=0, width=0.85)
+    few = len(order) <= 25
+    panel.set_xticks(range(len(order)) if few else [], [str(unit) for unit in order] if few else [])

@@ -1,0 +1,52 @@
+"""What made it, to the version."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+import torch
+
+from isthmus.report.blocks import Code, Section, Table
+from isthmus.report.subject import Subject
+
+__all__ = ["provenance"]
+
+PACKAGES = ("isthmus", "torch", "numpy", "scikit-learn", "matplotlib")
+
+
+def provenance(subject: Subject) -> Section:
+    """The command or the lines of code, the seed, the machine's threads, versions."""
+    name = type(subject.estimator).__name__
+    given = ", ".join(
+        f"{key}={value!r}"
+        for key, value in subject.estimator.get_params(deep=False).items()
+        if _changed(subject, key, value)
+    )
+    code = f'from isthmus import {name}\n\nmodel = {name}({given}).fit(X)\nmodel.report(X, "report.html")'
+    blocks: list[Code | Table] = []
+    if subject.command is not None:
+        blocks.append(Code(subject.command, "The command that made this page:"))
+    blocks.append(Code(code, "The model in Python (X: the training rows; the rows shown here may be others):"))
+    threads, device = torch.get_num_threads(), subject.module.device
+    seconds = [row.get("seconds", 0.0) for row in subject.line.history_]
+    facts = [
+        ("data shown", f"{' × '.join(map(str, subject.rows.shape))}, {subject.rows.dtype}"),
+        ("random_state", repr(subject.line.get_params(deep=False).get("random_state"))),
+        ("training", f"{sum(seconds):.2f} s, {len(seconds)} epochs on {device}, {threads} threads"),
+        ("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
+        *((package, _version(package)) for package in PACKAGES),
+    ]
+    return Section("provenance", "How it was made", [*blocks, Table(("what", "value"), facts)])
+
+
+def _changed(subject: Subject, key: str, value: object) -> bool:
+    default = type(subject.estimator)().get_params(deep=False).get(key)
+    return repr(value) != repr(default)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,90 @@
+"""Inputs beside what the model makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.report.blocks import Block, Note, Picture, Section
+from isthmus.report.draw import Strip, shorten, strips
+from isthmus.report.plots import INK, MUTED, TRAIN, VALIDATION, axes
+from isthmus.report.subject import Subject, every
+
+__all__ = ["reconstructions"]
+
+EXAMPLES, PANELS, PROFILE = 12, 6, 40
+
+
+def reconstructions(subject: Subject) -> Section:
+    """Images in pairs; other rows as profiles, and columns as scatters of output against input."""
+    said = "Rows in order of their error, from the best rebuilt to the worst, evenly spaced in rank."
+    if subject.image_shape is not None:
+        return Section("reconstructions", "Inputs and reconstructions", [Note(said), _images(subject)])
+    blocks: list[Block] = [Note(said), *_profiles(subject), *_scatters(subject)]
+    return Section("reconstructions", "Inputs and reconstructions", blocks)
+
+
+def _images(subject: Subject) -> Picture:
+    index = subject.by_error(EXAMPLES)
+    truth, rebuilt = (subject.pictures(rows[index]) for rows in (subject.truth, subject.reconstruction))
+    rows = [Strip("input" if subject.clean is None else "clean", truth), Strip("rebuilt", rebuilt)]
+    if truth.ndim == 3:
+        rows.append(Strip("difference", rebuilt - truth, signed=True))
+    alt = f"{len(index)} images, their reconstructions and the differences, from best to worst"
+    caption = (
+        "Red: the reconstruction is too high there; blue: too low. Inputs and reconstructions share one grey scale."
+    )
+    return Picture("reconstructions", strips(rows), alt, caption, wide=True)
+
+
+def _profiles(subject: Subject) -> list[Picture]:
+    size = subject.rows[0].size
+    shift = subject.truth.mean(0).ravel()
+    pictures = []
+    for share, row in zip(("best", "median", "worst"), subject.by_error(3), strict=False):
+        signal = subject.rows.ndim > 2
+        figure, panel = axes(
+            xlabel="position" if signal else "column",
+            ylabel="units of X" if signal else "deviations from the column's mean",
+            title=f"{share} rebuilt row (row {row})",
+        )
+        for rows, colour, dash, name in (
+            (subject.truth, INK, "-", "input"),
+            (subject.reconstruction, VALIDATION, (0, (4, 1.5)), "rebuilt"),
+        ):
+            line = rows[row].ravel()
+            line = line if signal else (line - shift) / subject.spread.ravel()
+            panel.plot(
+                line, color=colour, linestyle=dash, label=name, marker="o" if size <= PROFILE else "", markersize=3.5
+            )
+        if subject.names and size <= PROFILE:
+            panel.set_xticks(range(size), [shorten(name) for name in subject.names], rotation=90)
+            panel.set_xlabel("")
+        panel.legend()
+        alt = f"profile of the {share} rebuilt row and of its reconstruction"
+        pictures.append(
+            Picture(f"profile_{share}", figure, alt, f"Squared error {subject.errors[row]:.4g} (units of X)².")
+        )
+    return pictures
+
+
+def _scatters(subject: Subject) -> list[Picture]:
+    if subject.rows.ndim > 2:
+        return []
+    truth, rebuilt = subject.truth, subject.reconstruction
+    left = np.square(rebuilt - truth).mean(0) / np.square(subject.spread)
+    order = np.argsort(left, kind="stable")
+    chosen = order[every(len(order), PANELS)]
+    index, pictures = every(len(subject), 2000), []
+    for column in chosen:
+        name = shorten(subject.columns[column], 30)
+        figure, panel = axes(
+            3.4, 3.1, xlabel="input", ylabel="rebuilt", title=f"{'' if subject.names else 'column '}{name}"
+        )
+        both = np.concatenate([truth[index, column], rebuilt[index, column]])
+        panel.axline((both.min(), both.min()), slope=1, color=MUTED, linewidth=1)
+        panel.scatter(
+            truth[index, column], rebuilt[index, column], s=9, color=TRAIN, alpha=0.45, linewidths=0, rasterized=True
+        )
+        text = f"{100 * (1 - left[column]):.0f} % of its variance explained."
+        pictures.append(Picture(f"scatter_{column}", figure, f"rebuilt against input of column {name}", text))
+    return pictures

@@ -1,0 +1,74 @@
+"""What the model dreams up: draws from p(z) p(x|z)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.report.blocks import Note, Picture, Section
+from isthmus.report.draw import grid, shorten
+from isthmus.report.plots import MUTED, VALIDATION, axes
+from isthmus.report.subject import Subject, every
+
+__all__ = ["samples"]
+
+SEED = 0
+SIDE, PANELS = 6, 6
+
+
+def samples(subject: Subject) -> Section | None:
+    """Images drawn from the prior, or the columns of drawn rows beside those of the data."""
+    if not (hasattr(subject.line, "posterior") and hasattr(subject.line, "sample")):
+        return None
+    if subject.image_shape is not None:
+        return _images(subject)
+    if subject.rows.ndim > 2:
+        return None
+    drawn = np.asarray(subject.line.sample(len(subject), random_state=SEED), dtype=np.float64)
+    said = f"As many rows as the data have, drawn from p(z) p(x|z) with seed {SEED}."
+    return Section("samples", "Samples", [Note(said), *_columns(subject, drawn), _correlations(subject, drawn)])
+
+
+def _images(subject: Subject) -> Section:
+    drawn = np.asarray(subject.line.sample(SIDE * SIDE, mean=True, random_state=SEED), dtype=np.float64)
+    real = subject.truth[every(len(subject), SIDE * SIDE)]
+    limits = (float(real.min()), float(real.max()))
+    pictures = [
+        Picture(name, grid(subject.pictures(rows), SIDE, limits=limits, width=3.9), alt, caption)
+        for name, rows, alt, caption in (
+            ("samples", drawn, f"{len(drawn)} sampled images", f"Sampled: E[x|z] for z from the prior, seed {SEED}."),
+            ("real", real, f"{len(real)} images of the data", "Data, evenly spaced, for comparison."),
+        )
+    ]
+    return Section("samples", "Samples", [*pictures])
+
+
+def _columns(subject: Subject, drawn: np.ndarray) -> list[Picture]:
+    pictures = []
+    varying = np.flatnonzero(subject.rows.std(0) > 0)
+    for column in varying[every(len(varying), PANELS)]:
+        name = shorten(subject.columns[column], 30)
+        figure, panel = axes(3.4, 2.7, ylabel="rows", title=name if subject.names else f"column {name}")
+        low, high = np.quantile(np.concatenate([subject.rows[:, column], drawn[:, column]]), (0.002, 0.998))
+        bins = np.linspace(low, high, 31)
+        panel.hist(subject.rows[:, column], bins=bins, color=MUTED, alpha=0.55, label="data")
+        panel.hist(drawn[:, column], bins=bins, histtype="step", color=VALIDATION, linewidth=1.6, label="sampled")
+        panel.legend()
+        pictures.append(Picture(f"sampled_{column}", figure, f"column {name} in data and samples", "Units of X."))
+    return pictures
+
+
+def _correlations(subject: Subject, drawn: np.ndarray) -> Picture:
+    varying = np.flatnonzero((subject.rows.std(0) > 0) & (drawn.std(0) > 0))
+    upper = np.triu_indices(len(varying), 1)
+    real, made = (np.atleast_2d(np.corrcoef(rows[:, varying], rowvar=False))[upper] for rows in (subject.truth, drawn))
+    figure, panel = axes(3.4, 3.2, xlabel="correlation in the data", ylabel="in the samples")
+    panel.axline((0, 0), slope=1, color=MUTED, linewidth=1)
+    index = every(len(real), 3000) if len(real) else np.arange(0)
+    panel.scatter(real[index], made[index], s=9, color=VALIDATION, alpha=0.5, linewidths=0, rasterized=True)
+    panel.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    return Picture(
+        "sampled_correlations",
+        figure,
+        "correlations of column pairs, samples against data",
+        "One dot a pair of columns.",
+    )
