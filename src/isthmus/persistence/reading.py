@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,13 +101,9 @@ def _schema(data: Any) -> dict[str, Any]:
     readers: dict[str, Callable[[Any], Any]] = {
         "sample_shape": tuple,
         "n_features_in": int,
-        "feature_names_in": _labels,
+        "feature_names_in": partial(np.array, dtype=object),
     }
     return {SCHEMA[key]: read(data[key]) for key, read in readers.items() if data[key] is not None}
-
-
-def _labels(names: Any) -> np.ndarray:
-    return np.array(names, dtype=object)
 
 
 def _rebuild(node: Any, prefix: str, tensors: Tensors, parts: Sequence[type]) -> tuple[Any, dict[str, Any]]:
