@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import estimators, part, spec
-from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.estimators.parameters import Parameters
 from isthmus.optimizers import Optimizer
 from isthmus.schedules import Schedule
 
@@ -113,8 +113,8 @@ def of_estimator(cls: type) -> Iterator[str]:
     """One estimator: what it is, the parameters in which it differs from the common ones, its methods."""
     yield from ("", f"### {cls.__name__}", "", prose(cls))
     signature = inspect.signature(cls).parameters
-    shares = issubclass(cls, EncoderDecoderEstimator)
-    common = inspect.signature(EncoderDecoderEstimator).parameters if shares else {}
+    shares = issubclass(cls, Parameters)
+    common = inspect.signature(Parameters).parameters if shares else {}
     if not shares:
         yield from ("", "It has these parameters only:")
     own = [name for name, given in signature.items() if name not in common or given.default != common[name].default]
@@ -143,7 +143,7 @@ def page() -> str:
         "Each has the common parameters, with other defaults where its table says so, unless its section says",
         "that it has its own only.",
     ]
-    lines += ["", "### Common parameters", *parameters(EncoderDecoderEstimator)]
+    lines += ["", "### Common parameters", *parameters(Parameters)]
     for name in estimators.__all__:
         lines += of_estimator(getattr(estimators, name))
     return "\n".join(lines) + "\n"

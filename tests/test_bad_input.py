@@ -154,7 +154,10 @@ TRAINING = {
     "variance zero": (fit(VariationalAutoencoder(loss=GaussianNLL(0.0))), "variance must be"),
     "penalty weight negative": (fit(Autoencoder(penalties=[L1Weights(-1.0)])), "weight must be"),
     "penalty rho": (fit(Autoencoder(penalties=[KLSparsity(1.0, rho=2)])), "rho must be"),
-    "encoder__ on auto": (lambda: Autoencoder().set_params(encoder__hidden_dims=(3,)), "encoder='auto' has no parameters"),
+    "encoder__ on auto": (
+        lambda: Autoencoder().set_params(encoder__hidden_dims=(3,)),
+        "encoder='auto' has no parameters",
+    ),
     "encoder__ unknown": (lambda: Autoencoder(encoder="mlp").set_params(encoder__depth=3), "depth"),
     "kl_prior without posterior": (fit(Autoencoder(penalties=["kl_prior"])), "kl_prior needs"),
     "monitor unknown": (fit(Autoencoder(monitor="val_accuracy")), "monitor must be"),
@@ -183,7 +186,10 @@ FITTED = {
     "elbo without posterior": (lambda: fitted(Autoencoder(loss=GaussianNLL())).elbo(X), "no posterior"),
     "n_samples zero": (lambda: fitted(VariationalAutoencoder()).log_likelihood(X, 0), "n_samples must be"),
     "steps one": (lambda: fitted(VariationalAutoencoder()).interpolate(X[0], X[1], 1), "steps must be"),
-    "ends of another shape": (lambda: fitted(VariationalAutoencoder()).interpolate(X[0, :2], X[1]), "a must be one sample"),
+    "ends of another shape": (
+        lambda: fitted(VariationalAutoencoder()).interpolate(X[0, :2], X[1]),
+        "a must be one sample",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from isthmus import Batch, BinaryCrossEntropy, EncoderDecoder, KLPrior, Objective, Seen, TrainStep, estimators, spec
-from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.estimators.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,7 +116,7 @@ def test_papers_are_read_from_docstrings(docstring, papers):
 
 @pytest.mark.parametrize("parameter", ["scale", "optimizer", "schedule"])
 def test_names_in_the_common_parameters_resolve(parameter):
-    kind, _ = script("make_parts").described(EncoderDecoderEstimator)[parameter]
+    kind, _ = script("make_parts").described(Parameters)[parameter]
     names = re.findall(r'"(\w+)"', kind)
     assert names
     for name in names:

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "isthmus.estimators": [
+        "AnomalyDetector",
         "Autoencoder",
         "ContractiveAutoencoder",
         "DenoisingAutoencoder",
@@ -23,7 +24,8 @@ _HOMES = {
     "isthmus.schedules": ["Constant", "Cosine", "Linear"],
     "isthmus.training.callbacks": ["Binarize", "Callback", "EarlyStopping", "WeightAverage", "WeightSchedule"],
     "isthmus.model": ["EncoderDecoder"],
-    "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep"],
+    "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed"],
+    "isthmus.part": ["Bottleneck", "Corruption", "Decoder", "Encoder", "Loss", "Part", "Penalty", "Scaler"],
     "isthmus.persistence": ["load"],
     "isthmus.types": ["Batch", "Bypass", "Features", "Latent", "Seen", "Space", "Trace"],
 }

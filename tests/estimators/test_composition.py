@@ -201,7 +201,7 @@ def test_sparse_kl_reaches_rho():
 
 
 def test_global_random_state_is_left_alone():
-    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
     small().fit(X)
     assert torch.equal(torch.get_rng_state(), before_torch)
-    np.testing.assert_array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before_numpy)

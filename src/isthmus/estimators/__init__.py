@@ -1,5 +1,6 @@
 """scikit-learn's contract over the line. Adding one: its file, its line here, its test."""
 
+from isthmus.estimators.anomaly import AnomalyDetector
 from isthmus.estimators.autoencoder import Autoencoder
 from isthmus.estimators.contractive import ContractiveAutoencoder
 from isthmus.estimators.denoising import DenoisingAutoencoder
@@ -7,6 +8,7 @@ from isthmus.estimators.sparse import SparseAutoencoder
 from isthmus.estimators.variational import VariationalAutoencoder
 
 __all__ = [
+    "AnomalyDetector",
     "Autoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",

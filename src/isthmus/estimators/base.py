@@ -1,4 +1,4 @@
-"""What all estimators share: their parameters, and the way from data to a trained line.
+"""What all estimators share besides their parameters: the way from data to a trained line.
 
 A named estimator only chooses parts: it overrides `_penalties`, `_loss_for` and the like, and has no
 forward of its own.
@@ -6,29 +6,26 @@ forward of its own.
 
 from __future__ import annotations
 
-import logging
-import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
-import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from torch import Tensor
 
 from isthmus import spec
-from isthmus.checks import Check, check_parameters, choice, either, instance, integer, number, optional
+from isthmus.encoders import MLPEncoder
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.inference import Inference
 from isthmus.estimators.inputs import check_weights
+from isthmus.estimators.parameters import Parameters
+from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
 from isthmus.model import EncoderDecoder
-from isthmus.objective import Objective, TrainStep
+from isthmus.objective import Objective, TrainStep, Trimmed
 from isthmus.part import Bottleneck, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
 from isthmus.training.allocator import keep_freed_memory
-from isthmus.training.callbacks import Callback, EarlyStopping, Progress
+from isthmus.training.callbacks import EarlyStopping, Progress
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident, content_order
 from isthmus.training.rng import isolated_rng
@@ -36,154 +33,18 @@ from isthmus.types import Batch, Space
 
 __all__ = ["EncoderDecoderEstimator"]
 
-logger = logging.getLogger("isthmus")
-
 MAX_REPEATS = 10
 """Whole-numbered sample weights repeat rows, as long as the rows grow at most so many times."""
 LEAST_TO_SPLIT = 50
 """With fewer rows none are held out for validation."""
 
 
-def _part(described: str) -> Check:
-    return either(instance(str, f"the name of {described}"), instance(Part, "a part"))
-
-
 @dataclass(eq=False, repr=False)
-class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Parameters common to all estimators.
+class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeaturesOutMixin, Parameters):  # type: ignore[misc]
+    """From data to a trained line: reads rows, chooses and builds the parts, runs the loop.
 
-    Parameters
-    ----------
-    latent_dim : int or "auto"
-        Width of the code. "auto" is a quarter of the input's numbers, between 2 and 32.
-    encoder : str or Encoder
-        "auto" picks by the data: "mlp" for tables (and, flattened, for images).
-    decoder : str, Decoder or None
-        None mirrors the encoder.
-    bottleneck : str or Bottleneck
-        The neck.
-    corruption : str, Corruption or None
-        What damages the encoder's input in training.
-    loss : str or Loss
-        The distance of output and target.
-    penalties : sequence of str or Penalty
-        Added to the estimator's own.
-    scale : {"auto", None, "standard", "minmax"} or Scaler
-        The map from the user's units to the network's, learnt from the training rows.
-    optimizer : {"adam", "adamw", "sgd", "lbfgs"} or Optimizer
-    learning_rate : float
-    schedule : {None, "constant", "linear", "cosine"} or Schedule
-    clip_norm : float or None
-        Limit of the gradients' joint norm.
-    batch_size : int
-        Rows a step, at most all of them.
-    max_epochs : int
-    validation_fraction : float
-        Share of the rows held out, if there are at least 50 and no ``validation_data``; 0 holds out none.
-    patience : int or None
-        Epochs without a better ``monitor`` before training stops; None trains to the end. With
-        validation the best epoch's weights are kept either way.
-    monitor : str
-        The figure of the history that decides; lower is better.
-    device : str
-        "auto" takes CUDA where there is one.
-    precision : {"32-true", "64-true", "bf16-mixed"}
-    compile : {False, "replay"}
-        "replay" traces the step once and replays it: the same bits, less Python.
-    random_state : int, RandomState or None
-    verbose : bool
-        A progress bar on stderr.
-    callbacks : sequence of Callback
+    A subclass overrides the methods that choose. The parameters are those of `Parameters`.
     """
-
-    latent_dim: int | str = "auto"
-    encoder: Any = "auto"
-    decoder: Any = None
-    bottleneck: Any = "dense"
-    corruption: Any = None
-    loss: Any = "squared_error"
-    penalties: Sequence[Any] = ()
-    scale: Any = "auto"
-    optimizer: Any = "adam"
-    learning_rate: float = 1e-3
-    schedule: Any = None
-    clip_norm: float | None = None
-    batch_size: int = 128
-    max_epochs: int = 200
-    validation_fraction: float = 0.1
-    patience: int | None = 20
-    monitor: str = "val_objective"
-    device: str = "auto"
-    precision: str = "32-true"
-    compile: bool | str = False
-    random_state: Any = None
-    verbose: bool = False
-    callbacks: Sequence[Callback] = ()
-
-    allowed: ClassVar[dict[str, Check]] = {
-        "latent_dim": either(integer(1), choice(["auto"])),
-        "encoder": _part("an encoder"),
-        "decoder": optional(_part("a decoder")),
-        "bottleneck": _part("a bottleneck"),
-        "corruption": optional(_part("a corruption")),
-        "loss": _part("a loss"),
-        "penalties": instance((list, tuple), "a list of penalties"),
-        "scale": optional(_part("a scaler")),
-        "learning_rate": number(0, open_low=True),
-        "clip_norm": optional(number(0, open_low=True)),
-        "batch_size": integer(1),
-        "max_epochs": integer(1),
-        "validation_fraction": number(0, 1, open_high=True),
-        "patience": optional(integer(1)),
-        "monitor": instance(str, "a name of the history"),
-        "device": instance(str, "a device such as 'auto', 'cpu', 'cuda'"),
-        "precision": choice(["32-true", "64-true", "bf16-mixed"]),
-        "compile": choice([False, "replay"]),
-        "verbose": instance((bool, int), "True or False"),
-        "callbacks": instance((list, tuple), "a list of callbacks"),
-    }
-    part_parameters: ClassVar[tuple[str, ...]] = (
-        "encoder",
-        "decoder",
-        "bottleneck",
-        "corruption",
-        "loss",
-        "optimizer",
-        "schedule",
-    )
-
-    # ------------------------------------------------------------------ parameters
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; ``encoder__hidden_dims`` on a name turns the name into its part first."""
-        for key in sorted(params, key=lambda key: "__" in key):
-            name, _, rest = key.partition("__")
-            if not rest:
-                super().set_params(**{name: params[key]})
-                continue
-            given = getattr(self, name, None)
-            if given == "auto":
-                raise ParameterError(f"{key}: {name}='auto' has no parameters yet; set {name} to a name first")
-            if isinstance(given, str) and name in self.part_parameters:
-                setattr(self, name, spec.resolve(name, given))
-            super().set_params(**{key: params[key]})
-        return self
-
-    def _check(self) -> None:
-        check_parameters(type(self).__name__, vars(self), self.allowed)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise ParameterError(f"callbacks must hold Callback objects, got {type(callback).__name__}")
-        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
-            raise ParameterError(f"device must be 'auto', 'cpu' or 'cuda', got {self.device!r}")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ParameterError(f"device must be 'auto' or 'cpu' where torch finds no GPU, got {self.device!r}")
-
-    @property
-    def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -193,17 +54,11 @@ class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin
         tags.non_deterministic = False
         return tags
 
-    def _seed(self) -> int:
-        if self.random_state is None:
-            return secrets.randbelow(2**31)
-        if isinstance(self.random_state, (int, np.integer)) and not isinstance(self.random_state, bool):
-            return int(self.random_state) % 2**63
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
     # ------------------------------------------------------------------ the parts chosen
 
     def _encoder_for(self, space: Space) -> Encoder:
-        encoder: Encoder = spec.resolve("encoder", "mlp" if self.encoder == "auto" else self.encoder)
+        chosen = MLPEncoder((256, 128), activation="silu") if self.encoder == "auto" else self.encoder
+        encoder: Encoder = spec.resolve("encoder", chosen)
         return encoder
 
     def _decoder_for(self, encoder: Encoder) -> Decoder:
@@ -236,14 +91,17 @@ class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin
         """The estimator's own; those of ``penalties`` come after them."""
         return []
 
-    def _objective(self) -> Objective:
+    def _objective(self, n_steps: int) -> Objective:
         given = [spec.resolve("penalty", penalty, "penalties") for penalty in self.penalties]
         own = [penalty for penalty in self._penalties() if type(penalty) not in {type(other) for other in given}]
-        return Objective([penalty.build(Space(())) for penalty in [*own, *given]])
+        penalties = [penalty.build(Space(())) for penalty in [*own, *given]]
+        return Trimmed(self.trim, penalties, after=n_steps // 10) if self.trim else Objective(penalties)
 
-    def _latent_dim(self, space: Space) -> int | None:
+    def _latent_dim(self, space: Space, bottleneck: Bottleneck) -> int | None:
         if self.latent_dim != "auto":
             return int(self.latent_dim)
+        if bottleneck.part_name() == "identity":
+            return None
         return int(min(32, max(2, -(-(space.size or 1) // 4))))
 
     # ------------------------------------------------------------------ fitting
@@ -272,11 +130,10 @@ class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin
             Before any training.
         """
         self._check()
-        parts = self._resolve_training()
+        parts, seed = self._resolve_training(), self._seed()
         rows = self._rows(X, y, reset=True)
         held = None if validation_data is None else self._validation_rows(validation_data)
         rows = check_weights(rows, sample_weight, MAX_REPEATS)
-        seed = self._seed()
         with isolated_rng(seed, self._device):
             order = content_order(rows.x)
             rows = rows.map(lambda field: field.index_select(0, order))
@@ -339,7 +196,7 @@ class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin
         bottleneck = self._bottleneck_for()
         corruption = spec.resolve("corruption", self.corruption)
         model = EncoderDecoder(encoder, bottleneck, self._decoder_for(encoder), loss, scaler, corruption)
-        model.build(space, goal, self._latent_dim(space) if bottleneck.part_name() != "identity" else None)
+        model.build(space, goal, self._latent_dim(space, bottleneck))
         if self.precision == "64-true":
             model.double()
         scaler.fit(rows.x)
@@ -352,9 +209,13 @@ class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
     ) -> Loop:
         keep_freed_memory()
-        step = TrainStep(self.module_, self._objective().to(self._device))
+        source = Resident(self._scaled(rows), self.batch_size, seed + 2)
+        n_epochs = self.max_epochs if max_epochs is None else max_epochs
+        objective = self._objective(n_epochs * source.steps_per_epoch)
+        step = TrainStep(self.module_, objective.to(self._device))
         if held is not None:
             check_targets(self.module_, held.x if held.y is None else held.y)
+        self._check_monitor(step, source, held)
         callbacks = [*self.callbacks]
         if held is not None or self.monitor != "val_objective":
             callbacks.append(EarlyStopping(self.monitor, self.patience))
@@ -362,18 +223,25 @@ class EncoderDecoderEstimator(Saving, Inference, ClassNamePrefixFeaturesOutMixin
             callbacks.append(Progress())
         return Loop(
             step,
-            Resident(self._scaled(rows), self.batch_size, seed + 2),
+            source,
             optimizer,
             learning_rate=self.learning_rate,
             schedule=schedule,
             clip_norm=self.clip_norm,
-            max_epochs=self.max_epochs if max_epochs is None else max_epochs,
+            max_epochs=n_epochs,
             precision=self.precision,
             compile=self.compile,
             validation=None if held is None else Resident(self._scaled(held), len(held.x), seed),
             callbacks=callbacks,
             seed=seed + 3,
         )
+
+    def _check_monitor(self, step: TrainStep, source: Resident, held: Batch | None) -> None:
+        """Rehearse the objective on two rows, so that what it refuses is refused before training."""
+        terms = step.rehearse(source.slice(0, 2))
+        known = [*terms, "learning_rate", "seconds", *[f"val_{name}" for name in terms if held is not None]]
+        if self.monitor not in known and not (held is None and self.monitor == "val_objective"):
+            raise ParameterError(f"monitor must be one of {known}, got {self.monitor!r}")
 
     @torch.no_grad()
     def _scaled(self, rows: Batch) -> Batch:
@@ -410,7 +278,7 @@ def check_targets(model: EncoderDecoder, target: Tensor) -> None:
     if low < loss.bounds[0] or high > loss.bounds[1]:
         raise DataError(
             f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
-            f"got values from {low:g} to {high:g} (after scaling): scale='minmax' or another loss mends it"
+            f"got values from {low:g} to {high:g} (after scaling): scale='min_max' or another loss mends it"
         )
     if loss.whole and bool((values != values.round()).any()):
         raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions")

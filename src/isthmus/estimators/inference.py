@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     module_: EncoderDecoder
     history_: list[dict[str, float]]
     n_iter_: int
-
-    def _seed(self) -> int:
-        raise NotImplementedError
+    _seed: Callable[[], int]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
@@ -100,7 +98,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """The score of one batch, differentiable in x."""
         model = self.module_
         if model.loss.is_likelihood and hasattr(model.bottleneck, "posterior"):
-            return self._elbo_rows(rows, 1, shared_noise(0))
+            return self._elbo_rows(rows, 1, shared_noise(0)) + self._log_volume(rows)
         return -self._loss_of(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -122,17 +120,18 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         _check_samples(n_samples)
 
         def of(rows: Batch) -> Tensor:
-            return self._elbo_rows(rows, n_samples, shared_noise(random_state, n_samples))
+            return self._elbo_rows(rows, n_samples, shared_noise(random_state, n_samples)) + self._log_volume(rows)
 
         return self._over_rows(self._read(X), of)
 
     def _elbo_rows(self, rows: Batch, n_samples: int, noise: Noise) -> Tensor:
+        """The ELBO of one batch as a density of the scaled data."""
         model = self.module_
         trace = model(rows, n_samples, False, noise)
         log_w = log_weights(trace, model)
         if trace.latent.kl is not None and trace.latent.log_ratio is not None:
             log_w = log_w + trace.latent.log_ratio - trace.latent.kl.flatten(1).sum(1)
-        return log_w.view(-1, n_samples).mean(1) + self._log_volume(rows)
+        return log_w.view(-1, n_samples).mean(1)
 
     def log_likelihood(self, X: Any, n_samples: int = 100, random_state: int = 0) -> np.ndarray:
         """log p(x) per row, nats, ``(n,)``, by importance sampling from the posterior.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.checks import number
+from isthmus.errors import ParameterError
 from isthmus.nn.statistics import unit_means
 from isthmus.part import Penalty
 from isthmus.types import Noise, Trace
@@ -37,6 +38,13 @@ class KLSparsity(Penalty):
     def __init__(self, weight: float = 1.0, rho: float = 0.05) -> None:
         super().__init__(weight)
         self.rho = rho
+
+    def attach(self, model: nn.Module) -> None:
+        activation = getattr(getattr(model, "bottleneck", None), "activation", "sigmoid")
+        if activation != "sigmoid":
+            raise ParameterError(
+                f"kl_sparsity needs activations in (0, 1): bottleneck must be Dense('sigmoid'), got {activation!r}"
+            )
 
     def forward(self, trace: Trace, model: nn.Module, noise: Noise = torch.randn_like) -> Tensor:
         rho_hat = unit_means(trace.latent.z, trace.weight, trace.latent.bypass.mask)

@@ -24,6 +24,9 @@ class L1Activity(Penalty):
 
     formula: ClassVar[str] = "λ Σⱼ |zⱼ|"
 
+    def __init__(self, weight: float = 0.1) -> None:
+        super().__init__(weight)
+
     def forward(self, trace: Trace, model: nn.Module, noise: Noise = torch.randn_like) -> Tensor:
         z = trace.latent.z
         return sum_features(z.abs(), trace.latent.bypass.mask if z.dim() > 2 else None)

@@ -28,5 +28,8 @@ class L2Weights(Penalty):
 
     formula: ClassVar[str] = "λ Σ W²"
 
+    def __init__(self, weight: float = 1e-4) -> None:
+        super().__init__(weight)
+
     def forward(self, trace: Trace, model: nn.Module, noise: Noise = torch.randn_like) -> Tensor:
         return torch.stack([weight.square().sum() for weight in weights_of(model)]).sum()

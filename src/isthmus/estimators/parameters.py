@@ -1,0 +1,179 @@
+"""The parameters that all estimators share, checked before any work is done."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+
+from isthmus import spec
+from isthmus.checks import Check, check_parameters, choice, either, instance, integer, number, optional
+from isthmus.errors import ParameterError
+from isthmus.part import Part
+from isthmus.training.callbacks import Callback
+
+__all__ = ["Parameters"]
+
+
+def _part(described: str) -> Check:
+    return either(instance(str, f"the name of {described}"), instance(Part, "a part"))
+
+
+@dataclass(eq=False, repr=False)
+class Parameters(BaseEstimator):  # type: ignore[misc]
+    """Parameters common to all estimators.
+
+    Parameters
+    ----------
+    latent_dim : int or "auto"
+        Width of the code. "auto" is a quarter of the input's numbers, between 2 and 32.
+    encoder : str or Encoder
+        "auto" picks by the data: for tables (and, flattened, for images) an `MLPEncoder` of 256 and
+        128 SiLU units, chosen with ``learning_rate`` and ``schedule`` on eleven tables
+        (``benchmarks/defaults.py``).
+    decoder : str, Decoder or None
+        None mirrors the encoder.
+    bottleneck : str or Bottleneck
+        The neck.
+    corruption : str, Corruption or None
+        What damages the encoder's input in training.
+    loss : str or Loss
+        The distance of output and target.
+    penalties : sequence of str or Penalty
+        Added to the estimator's own.
+    trim : float
+        Share of each batch, its worst rows, that the objective leaves out after the first tenth of the
+        steps: training that outliers do not bend (`Trimmed`).
+    scale : {"auto", None, "standard", "min_max", "robust"} or Scaler
+        The map from the user's units to the network's, learnt from the training rows.
+    optimizer : {"adam", "adamw", "sgd", "lbfgs"} or Optimizer
+    learning_rate : float
+    schedule : {None, "constant", "linear", "cosine"} or Schedule
+    clip_norm : float or None
+        Limit of the gradients' joint norm.
+    batch_size : int
+        Rows a step, at most all of them.
+    max_epochs : int
+    validation_fraction : float
+        Share of the rows held out, if there are at least 50 and no ``validation_data``; 0 holds out none.
+    patience : int or None
+        Epochs without a better ``monitor`` before training stops; None trains to the end. With
+        validation the best epoch's weights are kept either way.
+    monitor : str
+        The figure of the history that decides; lower is better.
+    device : str
+        "auto" takes CUDA where there is one.
+    precision : {"32-true", "64-true", "bf16-mixed"}
+    compile : {False, "replay"}
+        "replay" traces the step once and replays it: the same bits, less Python.
+    random_state : int, RandomState or None
+    verbose : bool
+        A progress bar on stderr.
+    callbacks : sequence of Callback
+    """
+
+    latent_dim: int | str = "auto"
+    encoder: Any = "auto"
+    decoder: Any = None
+    bottleneck: Any = "dense"
+    corruption: Any = None
+    loss: Any = "squared_error"
+    penalties: Sequence[Any] = ()
+    trim: float = 0.0
+    scale: Any = "auto"
+    optimizer: Any = "adam"
+    learning_rate: float = 3e-3
+    schedule: Any = "cosine"
+    clip_norm: float | None = None
+    batch_size: int = 128
+    max_epochs: int = 200
+    validation_fraction: float = 0.1
+    patience: int | None = 20
+    monitor: str = "val_objective"
+    device: str = "auto"
+    precision: str = "32-true"
+    compile: bool | str = False
+    random_state: Any = None
+    verbose: bool = False
+    callbacks: Sequence[Callback] = ()
+
+    allowed: ClassVar[dict[str, Check]] = {
+        "latent_dim": either(integer(1), choice(["auto"])),
+        "encoder": _part("an encoder"),
+        "decoder": optional(_part("a decoder")),
+        "bottleneck": _part("a bottleneck"),
+        "corruption": optional(_part("a corruption")),
+        "loss": _part("a loss"),
+        "penalties": instance((list, tuple), "a list of penalties"),
+        "trim": number(0, 1, open_high=True),
+        "scale": optional(_part("a scaler")),
+        "learning_rate": number(0, open_low=True),
+        "clip_norm": optional(number(0, open_low=True)),
+        "batch_size": integer(1),
+        "max_epochs": integer(1),
+        "validation_fraction": number(0, 1, open_high=True),
+        "patience": optional(integer(1)),
+        "monitor": instance(str, "a name of the history"),
+        "device": instance(str, "a device such as 'auto', 'cpu', 'cuda'"),
+        "precision": choice(["32-true", "64-true", "bf16-mixed"]),
+        "compile": choice([False, "replay"]),
+        "verbose": instance((bool, int), "True or False"),
+        "callbacks": instance((list, tuple), "a list of callbacks"),
+    }
+    part_parameters: ClassVar[tuple[str, ...]] = (
+        "encoder",
+        "decoder",
+        "bottleneck",
+        "corruption",
+        "loss",
+        "optimizer",
+        "schedule",
+    )
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``encoder__hidden_dims`` on a name turns the name into its part first."""
+        for key in sorted(params, key=lambda key: "__" in key):
+            name, _, rest = key.partition("__")
+            if not rest:
+                super().set_params(**{name: params[key]})
+                continue
+            given = getattr(self, name, None)
+            if given == "auto":
+                raise ParameterError(f"{key}: {name}='auto' has no parameters yet; set {name} to a name first")
+            if isinstance(given, str) and name in self.part_parameters:
+                setattr(self, name, spec.resolve(name, given))
+            super().set_params(**{key: params[key]})
+        return self
+
+    def _check(self) -> None:
+        check_parameters(type(self).__name__, vars(self), self.allowed)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise ParameterError(f"callbacks must hold Callback objects, got {type(callback).__name__}")
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise ParameterError(f"device must be 'auto', 'cpu' or 'cuda', got {self.device!r}")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ParameterError(f"device must be 'auto' or 'cpu' where torch finds no GPU, got {self.device!r}")
+
+    @property
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _seed(self) -> int:
+        if self.random_state is None:
+            return secrets.randbelow(2**31)
+        if isinstance(self.random_state, (int, np.integer)) and not isinstance(self.random_state, bool):
+            return int(self.random_state) % 2**63
+        try:
+            return int(check_random_state(self.random_state).randint(2**31 - 1))
+        except ValueError:
+            given = repr(self.random_state)
+            raise ParameterError(f"random_state must be None, a whole number or a RandomState, got {given}") from None
