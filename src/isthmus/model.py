@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import ShapeError
+from isthmus.nn.teacher import teacher_forced
 from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Scaler, built
 from isthmus.types import Batch, Bypass, Features, Latent, Noise, Seen, Space, Trace
 
@@ -145,7 +146,7 @@ class EncoderDecoder(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the network's parameters."""
-        return next(self.encoder.parameters(), next(self.decoder.parameters(), torch.empty(0))).dtype
+        return next((parameter.dtype for parameter in self.parameters()), torch.get_default_dtype())
 
     @property
     def device(self) -> torch.device:
@@ -176,10 +177,10 @@ class EncoderDecoder(nn.Module):
         y, mask = (batch.x, batch.x_mask) if batch.y is None else (batch.y, batch.y_mask)
         if not scaled and self.scales_target:
             y, mask = self.scale(y, mask)
-        elif self.target.classes is None:
+        elif self.target.classes is None and y is not batch.x:
             y = y.to(self.dtype)
         y, mask = repeat_rows((y, mask), n_samples)
-        return self._shift(y, mask) if self.decoder.stepwise else (y, mask, None)
+        return teacher_forced(y, mask, self.target.classes) if self.decoder.stepwise else (y, mask, None)
 
     # ------------------------------------------------------------------ stepwise targets
 
@@ -192,21 +193,6 @@ class EncoderDecoder(nn.Module):
         """K classes become K + 1, the last of which ends a sequence, so that it is one position longer."""
         length, *rest = target.shape
         return target._replace(shape=(length and length + 1, *rest), classes=(target.classes or 0) + 1)
-
-    def _shift(self, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Target, mask and teacher of a stepwise decoder, ``(B, T, …)``.
-
-        Real numbers: the teacher is the target one step late, with zeros first. Classes 0 … K − 1:
-        the target gains the end K after its last position, the teacher the begin K + 1 before its first.
-        """
-        if self.target.classes is None:
-            return target, mask, torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], 1)
-        end, begin = self.target.classes, self.target.classes + 1
-        mask = torch.ones_like(target, dtype=torch.bool) if mask is None else mask
-        column = torch.ones_like(mask[:, :1])
-        grown = torch.cat([torch.where(mask, target, end), torch.full_like(target[:, :1], end)], 1)
-        teacher = torch.cat([torch.full_like(target[:, :1], begin), torch.where(mask, target, end)], 1)
-        return grown, torch.cat([column, mask], 1), teacher
 
 
 def repeat_rows(tree: Any, times: int) -> Any:

@@ -1,0 +1,25 @@
+"""What a decoder that generates step by step is shown while it is trained on all steps at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["teacher_forced"]
+
+
+def teacher_forced(target: Tensor, mask: Tensor | None, classes: int | None) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Target, mask and teacher, ``(B, T, …)``: at each position the teacher holds what precedes the target's.
+
+    Real numbers (``classes`` None): the teacher is the target one step late, with zeros first. Classes
+    0 … K − 1: the target gains the end K after its last unmasked position, the teacher the begin K + 1
+    before its first, so all three have one position more. Padding comes last in a row.
+    """
+    if classes is None:
+        return target, mask, torch.cat([torch.zeros_like(target[:, :1]), target[:, :-1]], 1)
+    end, begin = classes, classes + 1
+    mask = torch.ones_like(target, dtype=torch.bool) if mask is None else mask
+    ended = torch.where(mask, target, end)
+    grown = torch.cat([ended, torch.full_like(target[:, :1], end)], 1)
+    teacher = torch.cat([torch.full_like(target[:, :1], begin), ended], 1)
+    return grown, torch.cat([torch.ones_like(mask[:, :1]), mask], 1), teacher
