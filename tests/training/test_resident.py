@@ -1,0 +1,60 @@
+"""Full batches from an endless stream of permutations."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings, strategies as st
+
+from isthmus.training.resident import Resident, Sampler, content_order
+from isthmus.types import Batch
+from toys import randn
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 5))
+def test_every_batch_is_full_and_every_row_comes_once_a_permutation(n, batch, seed):
+    sampler = Sampler(n, batch, seed)
+    batch = min(batch, n)
+    assert sampler.steps_per_epoch == -(-n // batch)
+    drawn = [sampler.next() for _ in range(3 * sampler.steps_per_epoch)]
+    assert all(len(rows) == batch for rows in drawn)
+    stream = torch.cat(drawn)
+    for permutation in stream.split(n)[: len(stream) // n]:
+        assert sorted(permutation.tolist()) == list(range(n))
+    assert len(stream) // n >= 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 20))
+def test_a_sampler_goes_on_from_where_it_stood(n, batch, moved):
+    first, second = Sampler(n, batch, 1), Sampler(n, batch, 2)
+    for _ in range(moved):
+        first.next()
+    state = first.state_dict()
+    second.load_state_dict({**state, "order": state["order"].clone()})
+    for _ in range(5):
+        assert torch.equal(first.next(), second.next())
+
+
+def test_the_seed_alone_decides_the_order():
+    with torch.random.fork_rng():
+        one, two, other = Sampler(50, 10, 1), Sampler(50, 10, 1), Sampler(50, 10, 2)
+        torch.manual_seed(3)
+        assert torch.equal(one.next(), two.next())
+        assert not torch.equal(one.next(), other.next())
+
+
+def test_rows_keep_together():
+    rows = Batch(randn(7, 2), weight=torch.arange(7.0))
+    source = Resident(rows, 3, 0)
+    batch = source.next()
+    assert torch.equal(batch.x, rows.x[batch.weight.long()])
+    assert batch.y is None
+    assert torch.equal(source.first().weight, torch.tensor([0.0, 1, 2]))
+    assert [len(chunk.x) for chunk in source.chunks(3)] == [3, 3, 1]
+    assert torch.equal(torch.cat([chunk.x for chunk in source.chunks(3)]), rows.x)
+
+
+def test_the_content_alone_decides_the_content_order():
+    x, shuffle = randn(30, 2, 3), torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(x[content_order(x)], x[shuffle][content_order(x[shuffle])])
