@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from isthmus.checks import check_parameters, integer
+from isthmus.checks import check_parameters, integer, number
 from isthmus.errors import UnsupportedError
 from isthmus.model import EncoderDecoder
 from isthmus.nn.statistics import batch_mean
 from isthmus.part import Penalty
 from isthmus.types import Batch, Noise, Trace
 
-__all__ = ["ImportanceWeighted", "Objective", "TrainStep", "log_weights"]
+__all__ = ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed", "log_weights"]
 
 Terms = dict[str, Tensor]
 
@@ -76,6 +76,57 @@ class ImportanceWeighted(Objective):
         return batch_mean(math.log(self.n_samples) - log_w.logsumexp(1), trace.batch.weight)
 
 
+class Trimmed(Objective):
+    """The mean over a batch without its worst rows: trimmed likelihood, which outliers cannot bend.
+
+    A row's total is its loss + Σ strength · penalty; the rows with the highest, as many whole ones as
+    fit into ``fraction`` of the batch's weight, are left out (Neykov & Müller 2003: maximum trimmed
+    likelihood; Rousseeuw 1984 for squared errors). The terms by name are means over the rows kept. The
+    first ``after`` steps leave out none, since a network that knows nothing yet cannot tell which rows
+    are bad; nor does evaluation (``eval()``).
+
+    Parameters
+    ----------
+    fraction : float
+        In [0, 1).
+    after : int
+        Steps before the first one that trims.
+    """
+
+    steps: Tensor
+
+    def __init__(self, fraction: float, penalties: Sequence[Penalty] = (), after: int = 0) -> None:
+        super().__init__(penalties)
+        allowed = {"fraction": number(0, 1, open_high=True), "after": integer(0)}
+        check_parameters("Trimmed", {"fraction": fraction, "after": after}, allowed)
+        self.fraction = fraction
+        self.after = after
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, trace: Trace, model: EncoderDecoder, noise: Noise = torch.randn_like) -> tuple[Tensor, Terms]:
+        values = {"loss": model.loss(trace.output, trace.target, trace.mask)}
+        total = values["loss"]
+        for name, penalty in zip(self.names, self.penalties, strict=True):
+            values[name] = penalty(trace, model, noise)
+            total = total + penalty.strength.to(total.dtype) * values[name]  # type: ignore[operator, union-attr]
+        weight = self._kept(total.detach(), trace.weight)  # (B,)
+        mean = batch_mean(total, weight)
+        terms = {name: batch_mean(value, weight) if value.dim() else value for name, value in values.items()}
+        return mean, {name: value.detach() for name, value in [*terms.items(), ("objective", mean)]}
+
+    def _kept(self, total: Tensor, weight: Tensor | None) -> Tensor | None:
+        """The rows' weights with 0 for those left out; every shape is fixed, so that it traces."""
+        if not self.training:
+            return weight
+        weight = torch.ones_like(total) if weight is None else weight
+        order = total.argsort()
+        before = weight[order].cumsum(0) - weight[order]  # the weight of all better rows
+        share = torch.where(self.steps < self.after, 1.0, 1.0 - self.fraction) * (1 - 1e-6)
+        self.steps.add_(1)
+        kept = before < share * weight.sum()
+        return weight * kept[order.argsort()]
+
+
 class TrainStep(nn.Module):
     """Model and objective in one module that owns every parameter; it alone is compiled, wrapped, saved."""
 
@@ -92,6 +143,14 @@ class TrainStep(nn.Module):
         )
         total, terms = self.objective(trace, self.model, noise)
         return total, terms
+
+    def rehearse(self, batch: Batch) -> list[str]:
+        """The terms' names, from one pass without noise; what a penalty refuses, it refuses here."""
+        was_training = self.training
+        self.eval()
+        _, terms = self(batch, torch.zeros_like)
+        self.train(was_training)
+        return list(terms)
 
 
 def log_weights(trace: Trace, model: EncoderDecoder) -> Tensor:
