@@ -98,7 +98,17 @@ class AdamW(Adam):
 
 
 class SGD(Optimizer):
-    """W ← W − η v, with v ← momentum · v + gradient (Sutskever et al. 2013 for ``nesterov``)."""
+    """W ← W − η v, with v ← momentum · v + gradient (Sutskever et al. 2013 for ``nesterov``).
+
+    Parameters
+    ----------
+    momentum : float
+        What a step keeps of v.
+    nesterov : bool
+        Takes gradient + momentum · v in place of v.
+    weight_decay : float
+        Adds weight_decay · W to the gradient, biases too.
+    """
 
     allowed: ClassVar = {"momentum": _MOMENTUM, "nesterov": instance(bool, "True or False"), "weight_decay": number(0)}
 
@@ -128,7 +138,10 @@ class SGD(Optimizer):
 class LBFGS(Optimizer):
     """Limited-memory BFGS on all rows at once, with a strong Wolfe line search (Nocedal & Wright, ch. 7).
 
-    One epoch is ``iterations`` of it, with the same noise at each evaluation. torch's implementation.
+    One epoch is ``iterations`` of it, about 1.1 evaluations of the objective each, with the same noise at
+    every one. The line search finds the step, beginning at 1, so ``learning_rate``, ``schedule``,
+    ``batch_size`` and ``compile`` do not matter. ``precision="64-true"`` takes it further: near a saddle
+    the differences it compares are lost in single precision. torch's implementation.
 
     Parameters
     ----------
@@ -136,19 +149,22 @@ class LBFGS(Optimizer):
         Per epoch.
     history_size : int
         Pairs remembered.
+    tolerance : float
+        Training stops after an epoch that lowers the objective by no more than this share of it.
     """
 
-    allowed: ClassVar = {"iterations": integer(1), "history_size": integer(1)}
+    allowed: ClassVar = {"iterations": integer(1), "history_size": integer(1), "tolerance": number(0)}
 
-    def __init__(self, iterations: int = 20, history_size: int = 20) -> None:
+    def __init__(self, iterations: int = 20, history_size: int = 20, tolerance: float = 1e-9) -> None:
         self.iterations = iterations
         self.history_size = history_size
+        self.tolerance = tolerance
 
-    def torch_optimizer(self, parameters: list[Tensor], learning_rate: float) -> torch.optim.LBFGS:
+    def torch_optimizer(self, parameters: list[Tensor]) -> torch.optim.LBFGS:
         """torch's own, which needs a closure and so runs outside the common step."""
         return torch.optim.LBFGS(
             parameters,
-            lr=learning_rate,
+            lr=1.0,
             max_iter=self.iterations,
             max_eval=self.iterations * 3,
             history_size=self.history_size,

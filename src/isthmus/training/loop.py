@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import TrainingError
-from isthmus.objective import Terms, TrainStep
+from isthmus.objective import TrainStep
 from isthmus.optimizers import LBFGS, Optimizer
 from isthmus.part import Part
 from isthmus.schedules import Schedule
 from isthmus.training.callbacks import Callback
+from isthmus.training.lbfgs import lbfgs_epoch
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
 from isthmus.training.state import TrainState
@@ -88,7 +89,7 @@ class Loop:
         try:
             if state.n_steps == 0:
                 self._before_fit()
-            run_epoch = self._lbfgs_epoch() if isinstance(self.optimizer, LBFGS) else self._minibatch_epoch()
+            run_epoch = lbfgs_epoch(self) if isinstance(self.optimizer, LBFGS) else self._minibatch_epoch()
             while state.epoch < self.max_epochs and state.stop is None:
                 started = time.perf_counter()
                 self._tell("on_epoch_start")
@@ -106,7 +107,7 @@ class Loop:
     # ------------------------------------------------------------------ one epoch
 
     def _minibatch_epoch(self) -> Callable[[], None]:
-        state, schedule, after_step = self.state, self.schedule, self._hooks("after_step")
+        state, schedule, after_step = self.state, self.schedule, self.hooks("after_step")
         run = self._make_run()
 
         def epoch() -> None:
@@ -139,29 +140,6 @@ class Loop:
             self.precision,
         )
 
-    def _lbfgs_epoch(self) -> Callable[[], None]:
-        assert isinstance(self.optimizer, LBFGS)
-        optimizer, state, batch = (
-            self.optimizer.torch_optimizer(self.parameters, self.base_rate),
-            self.state,
-            self.source.rows,
-        )
-        last = list[Terms]()
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            total, terms = self.step(batch, seeded_noise(self.seed))
-            total.backward()
-            last[:] = [terms]
-            return total
-
-        def epoch() -> None:
-            optimizer.step(closure)  # type: ignore[no-untyped-call]
-            state.log.append(last[0])
-            state.n_steps += 1
-
-        return epoch
-
     def _close_epoch(self, started: float) -> None:
         state = self.state
         means = {name: torch.stack([terms[name] for terms in state.log]).mean().item() for name in state.log[0]}
@@ -181,12 +159,13 @@ class Loop:
 
     # ------------------------------------------------------------------ hooks and callbacks
 
-    def _hooks(self, name: str) -> list[Callable[..., None]]:
+    def hooks(self, name: str) -> list[Callable[..., None]]:
+        """The parts' hooks of this name."""
         return [getattr(part, name) for part in self.step.modules() if isinstance(part, Part) and hasattr(part, name)]
 
     @torch.no_grad()
     def _before_fit(self) -> None:
-        if hooks := self._hooks("before_fit"):
+        if hooks := self.hooks("before_fit"):
             trace = self.step.model(self.source.first(), noise=seeded_noise(self.seed), scaled=True)
             for hook in hooks:
                 hook(trace)
