@@ -47,11 +47,12 @@ class DenoisingAutoencoder(EncoderDecoderEstimator):
         """Rows of X, with clean targets where y has X's shape; labels (one axis) are ignored."""
         x = self._read(X, reset=reset)
         clean = adapters.read(y, "y")
-        if clean is None or np.ndim(clean) == 1:
+        shape = () if clean is None else np.asarray(clean).shape
+        if len(shape) < 2:
             return Batch(x)
-        if np.shape(clean)[1:] != self._sample_shape or len(clean) != len(x):
+        if shape != (len(x), *self._sample_shape):
             wanted = (len(x), *self._sample_shape)
-            raise DataError(f"y (the clean rows) must have X's shape {wanted}, got {np.shape(clean)}")
+            raise DataError(f"y (the clean rows) must have X's shape {wanted}, got {shape}")
         return Batch(x, self._read(clean, name="y"))
 
     def _build(self, rows: Batch) -> None:
