@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory, Optimizer, clip_gradients
+from isthmus.training.graph import simplify
 from isthmus.types import Batch
 
 __all__ = ["eager_step", "replayed_step"]
@@ -59,10 +60,11 @@ def replayed_step(
     buffers = {**dict(step.named_buffers()), **frozen}
     keys = [key for key, tensors in memory.items() for _ in tensors]
     present = [field is not None for field in example]
+    outputs: list[str] = []
 
     def pure(
         values: list[Tensor], held: list[Tensor], moments: list[Tensor], fields: list[Tensor], rate: Tensor
-    ) -> Any:
+    ) -> list[Tensor]:
         given = iter(fields)
         batch = Batch(*[next(given) if there else None for there in present])  # type: ignore[arg-type]
         state: Memory = {key: [] for key in memory}
@@ -75,21 +77,21 @@ def replayed_step(
                 total, terms = functional_call(step, tensors, (batch,))
             gradients = _gradients(total, leaves, clip_norm)
         optimizer.update(values, gradients, state, rate)
-        return terms
-
-    def flat(batch: Batch) -> list[Tensor]:
-        return [field for field in batch if field is not None]
+        outputs[:] = terms
+        return list(terms.values())
 
     moments = [moment for tensors in memory.values() for moment in tensors]
     held = list(buffers.values())
     with torch.no_grad():
         values = [parameter.detach() for parameter in parameters]
-        graph = make_fx(pure, tracing_mode="fake")(values, held, moments, flat(example), learning_rate)
+        fields = [field for field in example if field is not None]
+        graph = simplify(make_fx(pure, tracing_mode="fake")(values, held, moments, fields, learning_rate))
+    fixed = [*values, *held, *moments]
 
     def run(batch: Batch, rate: Tensor) -> Terms:
         with torch.no_grad():
-            terms: Terms = graph(values, held, moments, flat(batch), rate)
-        return terms
+            given = [field for field in batch if field is not None]
+            return dict(zip(outputs, graph(*fixed, *given, rate), strict=True))
 
     return run
 
