@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from isthmus.checks import choice, optional
 from isthmus.part import Loss
@@ -33,4 +34,4 @@ class SquaredError(Loss):
         return output.sigmoid() if self.link == "sigmoid" else output
 
     def forward(self, output: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        return sum_features((self.mean(output) - target).square(), mask)
+        return sum_features(F.mse_loss(self.mean(output), target, reduction="none"), mask)
