@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Block", "Code", "Note", "Picture", "Section", "Table"]
+__all__ = ["Block", "Code", "Note", "Picture", "Section", "Table", "short"]
 
 
 class Picture(NamedTuple):
@@ -51,3 +51,10 @@ class Section(NamedTuple):
     key: str
     title: str
     blocks: Sequence[Block]
+
+
+def short(value: float, digits: int = 4) -> str:
+    """A number for reading: some digits that count, thousands apart, a true minus sign."""
+    size = abs(value)
+    plain = 10**digits <= size < 1e7
+    return (f"{value:,.0f}" if plain else f"{value:,.{digits}g}").replace("-", "−")

@@ -13,10 +13,10 @@ from isthmus.report.plots import DIVERGING, INK, axes, blank
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Strip", "compass", "grid", "heatmap", "histogram", "strips"]
+__all__ = ["Strip", "compass", "grid", "heatmap", "histogram", "mark", "over", "profile", "shorten", "strips"]
 
-WIDTH = 7.2
-"""Of a picture across the page, inches."""
+WIDTH, MOST_NAMED = 7.2, 40
+"""Of a picture across the page, inches; and the most columns that an axis names."""
 
 
 class Strip(NamedTuple):
@@ -53,8 +53,8 @@ def _limits(images: np.ndarray, signed: bool) -> tuple[float, float]:
     return float(images.min()), float(images.max())
 
 
-def strips(rows: Sequence[Strip], heads: Sequence[str] = ()) -> Figure:
-    """Lines of images under one another; those not ``signed`` share one grey scale (that of the first)."""
+def strips(rows: Sequence[Strip], heads: Sequence[str] = (), grey: int = 0) -> Figure:
+    """Lines of images under one another; those not ``signed`` share the grey scale of line ``grey``."""
     n = len(rows[0].images)
     height, width = rows[0].images.shape[1:3]
     side = (WIDTH - 1.25) / n
@@ -62,7 +62,7 @@ def strips(rows: Sequence[Strip], heads: Sequence[str] = ()) -> Figure:
     panels = np.atleast_1d(figure.subplots(len(rows), 1))
     gap = max(1, round(width / 14))
     for panel, row in zip(panels, rows, strict=True):
-        limits = _limits(row.images if row.signed else rows[0].images, row.signed)
+        limits = _limits(row.images if row.signed else rows[grey].images, row.signed)
         _show(panel, mosaic(row.images, n, gap), limits, row.signed)
         panel.set_yticks([(height - 1) / 2], [row.label])
         panel.tick_params(length=0, labelsize=10)
@@ -136,7 +136,22 @@ def mark(panel: Any, where: float, text: str, dash: str = "--") -> None:
     panel.axvline(where, color=INK, linestyle=dash, linewidth=1.1, label=text)
 
 
+def over(panel: Any, columns: int = 2) -> None:
+    """The legend above the panel, where it hides nothing."""
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, borderpad=0.2)
+
+
 def shorten(name: str, limit: int = 18) -> str:
     """A column's name for an axis, its dollar signs no mathematics."""
     name = str(name)
     return (name if len(name) <= limit else name[: limit - 1] + "…").replace("$", r"\$")
+
+
+def profile(names: Sequence[str], size: int, title: str) -> tuple[Figure, Any]:
+    """A panel of columns along x and deviations along y; few columns are named."""
+    named = len(names) == size <= MOST_NAMED
+    longest = max((len(shorten(name)) for name in names), default=0) if named else 0
+    figure, panel = axes(4.3, 2.9 + 0.075 * longest, xlabel="" if named else "column", ylabel="deviations", title=title)
+    if named:
+        panel.set_xticks(range(size), [shorten(name) for name in names], rotation=90, fontsize=8)
+    return figure, panel

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.report.blocks import Block, Note, Picture, Section, Table
-from isthmus.report.draw import Strip, histogram, mark, strips
+from isthmus.report.blocks import Block, Note, Picture, Section, Table, short
+from isthmus.report.draw import Strip, histogram, mark, over, strips
 from isthmus.report.plots import TRAIN
 from isthmus.report.subject import Subject
 
@@ -24,11 +24,11 @@ def anomalies(subject: Subject) -> Section | None:
     below = int((scores < threshold).sum())
     worst = np.argsort(scores, kind="stable")[:MOST_ROWS]
     share = 100 * below / len(scores)
-    said = f"{below:,} of {len(scores):,} rows ({share:.1f} %) score below the threshold {threshold:.4g}."
+    said = f"{below:,} of {len(scores):,} rows ({share:.1f} %) score below the threshold {short(threshold)}."
     figure, panel = histogram(scores, "score (higher is more normal)", TRAIN)
-    mark(panel, threshold, f"threshold {threshold:.4g}")
-    panel.legend()
-    alt = f"histogram of {len(scores)} scores with the threshold at {threshold:.4g}"
+    mark(panel, threshold, f"threshold {short(threshold)}")
+    over(panel)
+    alt = f"histogram of {len(scores)} scores with the threshold at {short(threshold)}"
     blocks: list[Block] = [
         Note(said),
         Picture("scores", figure, alt, "Rows to the left of the line are reported as anomalies."),
@@ -57,6 +57,6 @@ def _reasons(subject: Subject, scores: np.ndarray, worst: np.ndarray) -> Table:
     for row, weights in zip(worst, against, strict=True):
         columns = np.argsort(-weights, kind="stable")[:MOST_COLUMNS]
         values = subject.rows[row].ravel()
-        named = "; ".join(f"{subject.columns[column]} = {values[column]:.4g}" for column in columns)
-        rows.append((str(row), f"{scores[row]:.4g}".replace("-", "−"), named))
+        named = "; ".join(f"{subject.columns[column]} = {short(values[column])}" for column in columns)
+        rows.append((str(row), short(scores[row]), named))
     return Table(("row", "score", "columns that speak most against it"), rows, "The most anomalous rows, worst first.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.report.blocks import Picture, Section, Table
-from isthmus.report.draw import histogram, mark, shorten
+from isthmus.report.blocks import Block, Picture, Section, short
+from isthmus.report.draw import histogram, mark, over, shorten
 from isthmus.report.plots import TRAIN, axes
 from isthmus.report.subject import Subject
 
@@ -20,12 +20,12 @@ def errors(subject: Subject) -> Section:
     skewed = bool(values.min() > 0 and values.max() > 30 * np.median(values))
     figure, panel = histogram(values, "squared error of a row, (units of X)²", TRAIN, logarithmic=skewed)
     median, tail = np.quantile(values, (0.5, 0.95))
-    mark(panel, median, f"median {median:.4g}", "-")
-    mark(panel, tail, f"95 % below {tail:.4g}", "--")
-    panel.legend()
-    alt = f"histogram of squared errors of {len(values)} rows, median {median:.4g}, 95 % below {tail:.4g}"
-    caption = f"{len(values):,} rows; smallest {values.min():.4g}, largest {values.max():.4g}."
-    blocks: list[Picture | Table] = [Picture("errors", figure, alt, caption)]
+    mark(panel, median, f"median {short(median)}", "-")
+    mark(panel, tail, f"95 % below {short(tail)}", "--")
+    over(panel)
+    alt = f"histogram of squared errors of {len(values)} rows, median {short(median)}, 95 % below {short(tail)}"
+    caption = f"{len(values):,} rows; smallest {short(values.min())}, largest {short(values.max())}."
+    blocks: list[Block] = [Picture("errors", figure, alt, caption)]
     if subject.image_shape is not None:
         blocks.append(_map(subject))
     elif subject.rows.ndim == 2:
@@ -36,7 +36,7 @@ def errors(subject: Subject) -> Section:
 def _columns(subject: Subject) -> Picture:
     left = np.square(subject.reconstruction - subject.truth).mean(0) / np.square(subject.spread)
     order = np.argsort(-left, kind="stable")[:MOST_COLUMNS]
-    figure, panel = axes(4.6, 0.9 + 0.19 * len(order), xlabel="share of the column's variance that is left, %")
+    figure, panel = axes(4.6, 0.9 + 0.19 * len(order), xlabel="variance left, % of the column's")
     panel.barh(range(len(order)), 100 * left[order], color=TRAIN)
     panel.set_yticks(range(len(order)), [shorten(subject.columns[column], 24) for column in order])
     panel.invert_yaxis()

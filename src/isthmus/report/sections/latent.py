@@ -50,7 +50,7 @@ def _plane(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
     axes_ = axes_[:2] * np.sign(axes_[np.arange(2), np.abs(axes_[:2]).argmax(1)])[:, None]
     total = np.square(lengths).sum()
     share = 100 * np.square(lengths[:2]) / (total if total > 0 else 1.0)
-    names = (f"first principal component ({share[0]:.0f} %)", f"second ({share[1]:.0f} %)")
+    names = (f"first principal component ({share[0]:.0f} %)", f"second principal component ({share[1]:.0f} %)")
     return centred @ axes_.T, names, f"The plane of most variance of {codes.shape[1]} units, in the code's units."
 
 

@@ -54,7 +54,12 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
     if name != "learning_rate":
         panel.legend()
     alt = f"{said} against epochs, from {values[0]:.4g} to {history[-1][name]:.4g} in training"
-    return Picture(f"curve_{name}", figure, alt, f"{said}: training{' and validation' if held else ''}.")
+    caption = (
+        "As the schedule set it."
+        if name == "learning_rate"
+        else f"{said}: training{' and validation' if held else ''}."
+    )
+    return Picture(f"curve_{name}", figure, alt, caption)
 
 
 def _unit(subject: Subject, name: str) -> str:
@@ -62,8 +67,8 @@ def _unit(subject: Subject, name: str) -> str:
         return "learning rate"
     likelihood = subject.module.loss.is_likelihood
     if name in NATS or (likelihood and name in ("loss", "objective")):
-        return "nats a row" if name != "kl_sparsity" else "nats"
+        return "nats per row" if name != "kl_sparsity" else "nats"
     if name == "loss":
         squared = subject.module.loss.part_name() == "squared_error"
-        return "(scaled units)² a row" if squared else "scaled units a row"
-    return "a row, scaled units" if name == "objective" else "value"
+        return "(scaled units)² per row" if squared else "scaled units per row"
+    return "per row, scaled units" if name == "objective" else "value"

@@ -18,12 +18,12 @@ PACKAGES = ("isthmus", "torch", "numpy", "scikit-learn", "matplotlib")
 def provenance(subject: Subject) -> Section:
     """The command or the lines of code, the seed, the machine's threads, versions."""
     name = type(subject.estimator).__name__
-    given = ", ".join(
+    given = [
         f"{key}={value!r}"
         for key, value in subject.estimator.get_params(deep=False).items()
         if _changed(subject, key, value)
-    )
-    code = f'from isthmus import {name}\n\nmodel = {name}({given}).fit(X)\nmodel.report(X, "report.html")'
+    ]
+    code = f'from isthmus import {name}\n\nmodel = {_call(name, given)}.fit(X)\nmodel.report(X, "report.html")'
     blocks: list[Code | Table] = []
     if subject.command is not None:
         blocks.append(Code(subject.command, "The command that made this page:"))
@@ -33,11 +33,17 @@ def provenance(subject: Subject) -> Section:
     facts = [
         ("data shown", f"{' × '.join(map(str, subject.rows.shape))}, {subject.rows.dtype}"),
         ("random_state", repr(subject.line.get_params(deep=False).get("random_state"))),
-        ("training", f"{sum(seconds):.2f} s, {len(seconds)} epochs on {device}, {threads} threads"),
+        ("training", f"{sum(seconds):.2f} s, {len(seconds)} epochs on {device}, threads: {threads}"),
         ("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
         *((package, _version(package)) for package in PACKAGES),
     ]
     return Section("provenance", "How it was made", [*blocks, Table(("what", "value"), facts)])
+
+
+def _call(name: str, arguments: list[str]) -> str:
+    """The constructor's call, one argument a line where one line is too long."""
+    line = f"{name}({', '.join(arguments)})"
+    return line if len(line) <= 90 else f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
 def _changed(subject: Subject, key: str, value: object) -> bool:

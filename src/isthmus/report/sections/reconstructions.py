@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.report.blocks import Block, Note, Picture, Section
-from isthmus.report.draw import Strip, shorten, strips
+from isthmus.report.blocks import Block, Note, Picture, Section, short
+from isthmus.report.draw import Strip, profile, shorten, strips
 from isthmus.report.plots import INK, MUTED, TRAIN, VALIDATION, axes
 from isthmus.report.subject import Subject, every
 
 __all__ = ["reconstructions"]
 
-EXAMPLES, PANELS, PROFILE = 12, 6, 40
+EXAMPLES, PANELS = 12, 6
 
 
 def reconstructions(subject: Subject) -> Section:
@@ -19,6 +19,8 @@ def reconstructions(subject: Subject) -> Section:
     said = "Rows in order of their error, from the best rebuilt to the worst, evenly spaced in rank."
     if subject.image_shape is not None:
         return Section("reconstructions", "Inputs and reconstructions", [Note(said), _images(subject)])
+    if subject.rows.ndim == 2:
+        said += " Profiles are in standard deviations of each column from its mean."
     blocks: list[Block] = [Note(said), *_profiles(subject), *_scatters(subject)]
     return Section("reconstructions", "Inputs and reconstructions", blocks)
 
@@ -37,33 +39,24 @@ def _images(subject: Subject) -> Picture:
 
 
 def _profiles(subject: Subject) -> list[Picture]:
-    size = subject.rows[0].size
-    shift = subject.truth.mean(0).ravel()
+    size, signal = subject.rows[0].size, subject.rows.ndim > 2
+    shift = 0.0 if signal else subject.truth.mean(0).ravel()
+    scale = 1.0 if signal else subject.spread.ravel()
     pictures = []
     for share, row in zip(("best", "median", "worst"), subject.by_error(3), strict=False):
-        signal = subject.rows.ndim > 2
-        figure, panel = axes(
-            xlabel="position" if signal else "column",
-            ylabel="units of X" if signal else "deviations from the column's mean",
-            title=f"{share} rebuilt row (row {row})",
-        )
+        figure, panel = profile(subject.names, size, f"{share} rebuilt row ({row})")
+        if signal:
+            panel.set(xlabel="position", ylabel="units of X")
         for rows, colour, dash, name in (
             (subject.truth, INK, "-", "input"),
             (subject.reconstruction, VALIDATION, (0, (4, 1.5)), "rebuilt"),
         ):
-            line = rows[row].ravel()
-            line = line if signal else (line - shift) / subject.spread.ravel()
-            panel.plot(
-                line, color=colour, linestyle=dash, label=name, marker="o" if size <= PROFILE else "", markersize=3.5
-            )
-        if subject.names and size <= PROFILE:
-            panel.set_xticks(range(size), [shorten(name) for name in subject.names], rotation=90)
-            panel.set_xlabel("")
+            line = (rows[row].ravel() - shift) / scale
+            panel.plot(line, color=colour, linestyle=dash, label=name, marker="o" if size <= 40 else "", markersize=3.5)
         panel.legend()
         alt = f"profile of the {share} rebuilt row and of its reconstruction"
-        pictures.append(
-            Picture(f"profile_{share}", figure, alt, f"Squared error {subject.errors[row]:.4g} (units of X)².")
-        )
+        text = f"Squared error {short(subject.errors[row])} (units of X)²."
+        pictures.append(Picture(f"profile_{share}", figure, alt, text))
     return pictures
 
 
@@ -85,6 +78,6 @@ def _scatters(subject: Subject) -> list[Picture]:
         panel.scatter(
             truth[index, column], rebuilt[index, column], s=9, color=TRAIN, alpha=0.45, linewidths=0, rasterized=True
         )
-        text = f"{100 * (1 - left[column]):.0f} % of its variance explained."
+        text = f"R² = {short(1 - left[column], 2)}, the share of its variance that is explained."
         pictures.append(Picture(f"scatter_{column}", figure, f"rebuilt against input of column {name}", text))
     return pictures

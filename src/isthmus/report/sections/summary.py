@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from isthmus.part import Part
-from isthmus.report.blocks import Note, Section, Table
+from isthmus.report.blocks import Note, Section, Table, short
 from isthmus.report.subject import Subject, every
 
 __all__ = ["summary"]
@@ -64,14 +62,14 @@ def _figures(subject: Subject) -> list[tuple[str, str, str]]:
         ("rows shown", f"{n:,}", "rows of " + " × ".join(map(str, subject.rows.shape[1:])) + " numbers"),
         ("code", f"{width:,}", f"numbers a row, for {size:,}"),
         ("weights", f"{count:,}", "trained numbers"),
-        ("squared error", _short(subject.errors.mean()), "summed over a row, (units of X)², mean over rows"),
+        ("squared error", short(subject.errors.mean()), "summed over a row, (units of X)², mean over rows"),
     ]
     if subject.rows.dtype.kind != "O" and width < min(n, size):
         figures.append(
-            ("the same by PCA", _short(_pca_error(subject, width)), f"{width} components fitted to these very rows")
+            ("the same by PCA", short(_pca_error(subject, width)), f"{width} components fitted to these very rows")
         )
     figures.append(
-        ("error of one number", _short(np.sqrt(subject.errors.mean() / size)), "root mean square, units of X")
+        ("error of one number", short(np.sqrt(subject.errors.mean() / size)), "root mean square, units of X")
     )
     if spread > 0:
         figures.append(("variance explained", f"{100 * (1 - subject.errors.sum() / spread):.1f}", "% (100 is perfect)"))
@@ -92,11 +90,11 @@ def _likelihood(subject: Subject) -> list[tuple[str, str, str]]:
     if not (module.loss.is_likelihood and hasattr(module.bottleneck, "posterior") and subject.clean is None):
         return []
     index = every(len(subject), LIKELIHOOD_ROWS)
-    rows = subject.rows[index]
-    nats = np.mean(line.log_likelihood(subject.like(rows, line), n_samples=LIKELIHOOD_SAMPLES))
+    shown = subject.like(subject.rows[index], line)
+    nats = np.mean(line.log_likelihood(shown, n_samples=LIKELIHOOD_SAMPLES))
     return [
-        ("ELBO", _short(np.mean(line.elbo(subject.shown))), "nats a row, mean"),
-        ("log-likelihood", _short(nats), f"nats a row, {LIKELIHOOD_SAMPLES} importance samples, {len(rows)} rows"),
+        ("ELBO", short(np.mean(line.elbo(shown))), f"nats a row, mean over {len(index):,} rows"),
+        ("log-likelihood", short(nats), f"nats a row, {LIKELIHOOD_SAMPLES} importance samples, {len(index):,} rows"),
     ]
 
 
@@ -108,10 +106,6 @@ def _best(subject: Subject) -> list[tuple[str, str, str]]:
     names = [name for name in ("objective", "val_objective") if name in history[best - 1]]
     unit = "nats" if subject.module.loss.is_likelihood else "scaled units"
     said = {"objective": "objective in training", "val_objective": "objective in validation"}
-    kept = [(said[name], _short(history[best - 1][name]), f"{unit}, mean over rows, epoch {best}") for name in names]
+    kept = [(said[name], short(history[best - 1][name]), f"{unit}, mean over rows, epoch {best}") for name in names]
     seconds = sum(row.get("seconds", 0.0) for row in history)
     return [*kept, ("training", f"{seconds:.1f}", f"seconds, {len(history)} epochs; epoch {best} was kept")]
-
-
-def _short(value: Any) -> str:
-    return f"{float(value):,.4g}".replace("-", "−") if abs(value) < 1e4 else f"{float(value):,.0f}".replace("-", "−")

@@ -7,8 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from isthmus.report.blocks import Note, Picture, Section
-from isthmus.report.draw import grid, shorten
-from isthmus.report.plots import axes
+from isthmus.report.draw import grid, profile
 from isthmus.report.sections.posterior import active_units
 from isthmus.report.subject import Subject
 
@@ -24,7 +23,7 @@ def walk(subject: Subject) -> Section | None:
     if subject.image_shape is None:
         if subject.rows.ndim > 2:
             return None
-        said = "Each line is the output at one value of the unit, the others at the prior's mean."
+        said = "Each line is the output at one value of the unit, the others at 0, in deviations of each column."
         return Section("walk", "A walk through the code", [Note(said), *_profiles(subject)])
     plane = subject.codes.shape[1] == 2
     return Section("walk", "A walk through the code", [_plane(subject) if plane else _directions(subject)])
@@ -44,7 +43,10 @@ def _directions(subject: Subject) -> Picture:
     units = active_units(subject)[:DIRECTIONS]
     steps = np.linspace(-REACH, REACH, STEPS)
     codes = np.concatenate([_along(subject, unit, steps) for unit in units])
-    heads = [f"{step:+.1f}".replace("-", "−") if index % 5 == 0 else "" for index, step in enumerate(steps)]
+    heads = [
+        f"{step:+.0f}".replace("-", "−").replace("+0", "0") if index % 5 == 0 else ""
+        for index, step in enumerate(steps)
+    ]
     images = subject.pictures(subject.decode(codes))
     figure = grid(
         images, STEPS, limits=_limits(subject), lines=[f"unit {unit}" for unit in units], heads=heads, width=6.6
@@ -62,14 +64,11 @@ def _profiles(subject: Subject) -> list[Picture]:
     pictures = []
     for unit in active_units(subject)[: min(4, subject.codes.shape[1])]:
         rows = (subject.decode(_along(subject, unit, steps)) - mean) / subject.spread
-        figure, panel = axes(xlabel="column", ylabel="deviations from the column's mean", title=f"unit {unit}")
+        figure, panel = profile(subject.names, subject.rows[0].size, f"unit {unit}")
         for step, row, colour in zip(steps, rows, colours, strict=True):
             panel.plot(
                 row, color=colour, linewidth=1.2, label=f"{step:+.0f}".replace("-", "−") if step % 3 == 0 else None
             )
-        if subject.names and len(mean) <= 40:
-            panel.set_xticks(range(len(mean)), [shorten(name) for name in subject.names], rotation=90)
-            panel.set_xlabel("")
         panel.legend(title="value of the unit", ncols=3)
         alt = f"outputs for values of unit {unit} from −3 to 3"
         pictures.append(Picture(f"walk_{unit}", figure, alt, "From −3 (blue) to 3 (red) prior deviations."))
