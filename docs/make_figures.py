@@ -52,7 +52,7 @@ def anomalies(result: dict[str, Any]) -> Rows:
             "" if margin is None else "{:+.3f} (90 % {:+.3f} to {:+.3f})".format(margin["mean"], *margin["interval_90"])
         )
         figure = f"{row['auroc']:.3f} ({row['average_precision']:.3f})"
-        figure += "" if row["tables"] == ours["tables"] else f", {row['tables']} tables only"
+        figure += "" if row.get("tables", ours["tables"]) == ours["tables"] else f", {row['tables']} tables only"
         rows.append((f"… `{method}`", figure, f"ours minus it: {said}" if said else ""))
     return rows
 
