@@ -188,7 +188,11 @@ def main() -> None:
     Path("demo").mkdir(exist_ok=True)
     title = f"Five autoencoders on {digits.name}"
     rows = [(result.name, *result.figures) for result in results]
-    lead = [first, ReportTable(HEAD, rows, UNITS), Note("A chapter for each; the variational one shows drawn images.")]
+    lead = [
+        first,
+        ReportTable(HEAD, rows, UNITS),
+        Note("A chapter for each, on test images; the variational one shows pixels drawn 0 or 1."),
+    ]
     page = write_page("demo/report.html", title, chapters, lead, overwrite=True)
     images = write_images(options.images, first, chapters)
     console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB) and {len(images)} pictures in {options.images}/")

@@ -27,13 +27,14 @@ nav{{font-size:.9rem;margin:.75rem 0}} nav a{{display:inline-block;padding:.2rem
 .pictures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem 1.5rem}}
 figure{{margin:.6rem 0;min-width:0}} figure.wide{{grid-column:1/-1}}
 figure svg{{display:block;width:100%;height:auto}} svg *{{stroke-linejoin:round;stroke-linecap:butt}}
-figcaption,caption{{font-size:.87rem;line-height:1.45;color:var(--ink);opacity:.8;text-align:left;max-width:46rem}}
-caption{{padding-bottom:.4rem}}
+figcaption,.caption{{font-size:.87rem;line-height:1.45;color:var(--ink);opacity:.8;text-align:left;max-width:46rem}}
+.caption{{margin:1rem 0 -.4rem}}
+figure.wide{{overflow-x:auto}} figure.wide svg{{min-width:30rem}} figure.wide figcaption{{position:sticky;left:0}}
 .scroll{{overflow-x:auto;margin:.8rem 0}}
 table{{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}}
 th,td{{padding:.32rem .8rem .32rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}}
 th{{font-weight:600}}
-td.number,th.number{{text-align:right}}
+td.number,th.number{{text-align:right}} td:not(.number){{min-width:6.5rem}}
 pre{{background:var(--card);padding:.8rem 1rem;border-radius:6px;overflow-x:auto;font-size:.84rem;line-height:1.5}}
 @media print{{nav{{display:none}} figure{{break-inside:avoid}}}}
 """
@@ -120,9 +121,9 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(f"<td{of}>{escape(cell)}</td>" for of, cell in zip(kind, row, strict=True)) + "</tr>"
         for row in table.rows
     ]
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<div class="scroll"><table>{caption}{body}</table></div>'
+    return f'{caption}<div class="scroll"><table>{body}</table></div>'
 
 
 def _is_number(cell: str) -> bool:

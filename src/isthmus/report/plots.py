@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["CLASSES", "DIVERGING", "INK", "MUTED", "PAPER", "SEQUENTIAL", "TRAIN", "VALIDATION"]
-__all__ += ["axes", "blank", "png", "style", "svg"]
+__all__ += ["axes", "blank", "plain_log", "png", "style", "svg"]
 
 INK, MUTED, PAPER = "#1f2329", "#8a9099", "#fdfdfe"
 CLASSES = (
@@ -99,6 +99,18 @@ def axes(width: float = 4.3, height: float = 3.1, **labels: str) -> tuple[Figure
     panel: Any = figure.subplots()
     panel.set(**labels)
     return figure, panel
+
+
+def plain_log(panel: Any) -> None:
+    """A logarithmic y axis with ticks at 1, 2 and 5, written plainly: 0.5 for 5 × 10⁻¹."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = panel.get_ylim()
+    panel.set_yscale("log")
+    if high < 1000 * low:
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def png(figure: Figure, dpi: int = 150) -> bytes:

@@ -60,5 +60,5 @@ def _map(subject: Subject) -> Picture:
     panel.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=panel, pad=0.03, shrink=0.9)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.set_label("root mean square error, units of X")
+    bar.set_label("RMS error, units of X")
     return Picture("error_map", figure, "map of the error, pixel by pixel", "Where in the picture the error sits.")

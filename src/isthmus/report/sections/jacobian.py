@@ -23,7 +23,7 @@ def jacobian(subject: Subject) -> Section | None:
     squared = np.square(values).sum(1).mean()
     low, high = np.quantile(values, (0.1, 0.9), axis=0)
     place = np.arange(1, values.shape[1] + 1)
-    figure, panel = axes(xlabel="singular value, by rank", ylabel="size, code a scaled unit of x")
+    figure, panel = axes(xlabel="rank", ylabel="singular value of ∂z/∂x, scaled units")
     panel.fill_between(place, low, high, color=TRAIN, alpha=0.25, linewidth=0, label="10 to 90 % of rows")
     panel.plot(place, values.mean(0), color=TRAIN, marker="o" if len(place) <= 40 else "", markersize=3.5, label="mean")
     panel.xaxis.get_major_locator().set_params(integer=True)

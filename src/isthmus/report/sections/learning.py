@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from isthmus.report.blocks import Note, Picture, Section
-from isthmus.report.plots import INK, TRAIN, VALIDATION, axes
+from isthmus.report.plots import INK, TRAIN, VALIDATION, axes, plain_log
 from isthmus.report.subject import Subject
 
 __all__ = ["learning"]
 
 BOOKKEEPING = ("epoch", "learning_rate", "seconds")
 NATS = ("kl_prior", "kl_sparsity")
+MEASURE = {
+    "contractive": "‖∂z/∂x‖² per row",
+    "l1_activity": "Σ |z| per row",
+    "l1_weights": "Σ |w|",
+    "l2_weights": "Σ w²",
+}
 
 
 def learning(subject: Subject) -> Section | None:
@@ -50,7 +56,7 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
         panel.axvline(subject.best_epoch, color=INK, linestyle=":", linewidth=1.2, label="best epoch")
         values = values + checked
     if min(values) > 0 and max(values) > 10 * min(values):
-        panel.set_yscale("log")
+        plain_log(panel)
     if name != "learning_rate":
         panel.legend()
     alt = f"{said} against epochs, from {values[0]:.4g} to {history[-1][name]:.4g} in training"
@@ -71,4 +77,4 @@ def _unit(subject: Subject, name: str) -> str:
     if name == "loss":
         squared = subject.module.loss.part_name() == "squared_error"
         return "(scaled units)² per row" if squared else "scaled units per row"
-    return "per row, scaled units" if name == "objective" else "value"
+    return "per row, scaled units" if name == "objective" else MEASURE.get(name, "value")
