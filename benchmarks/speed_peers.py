@@ -113,7 +113,7 @@ def pythae(case: Any, X: np.ndarray, epochs: int) -> None:
         )
         model = PythaeVAE(config, encoder=Encoder(), decoder=Decoder())
         logging.disable(logging.WARNING)  # it reports on stderr, epoch by epoch
-        with contextlib.redirect_stderr(None):
+        with open(os.devnull, "w") as nothing, contextlib.redirect_stderr(nothing):
             TrainingPipeline(training_config=settings, model=model)(X)
         logging.disable(logging.NOTSET)
 
