@@ -23,12 +23,14 @@ from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep, Trimmed
+from isthmus.optimizers import LBFGS
 from isthmus.part import Bottleneck, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.callbacks import EarlyStopping, Progress
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident, content_order
 from isthmus.training.rng import isolated_rng
+from isthmus.training.threads import fitting_threads
 from isthmus.types import Batch, Space
 
 __all__ = ["EncoderDecoderEstimator"]
@@ -141,7 +143,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
                 rows, held = self._split(rows, seed)
             self._build(rows)
             loop = self._loop(rows, held, seed, *parts)
-            loop.run()
+            _train(loop)
         self._close(loop)
         return self
 
@@ -157,7 +159,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
                 self._build(rows)
             loop = self._loop(rows, None, seed, *parts, max_epochs=1)
             loop.state.memory = getattr(self, "_memory", loop.state.memory)
-            loop.run()
+            _train(loop)
         self._memory = loop.state.memory
         earlier = [] if first else list(self.history_)
         self._close(loop)
@@ -266,6 +268,13 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             codes = self._encode_rows(loop.source.rows.x, scaled=True)
             for part in hooks:
                 part.after_fit(codes)  # type: ignore[operator]
+
+
+def _train(loop: Loop) -> None:
+    """Run the loop, with one thread where the network is too small for two."""
+    rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
+    with fitting_threads(loop.step, rows):
+        loop.run()
 
 
 def check_targets(model: EncoderDecoder, target: Tensor) -> None:
