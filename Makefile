@@ -36,6 +36,7 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/make_parts.py
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python docs/make_anomalies.py
 
 clean:
 	rm -rf .venv demo runs

@@ -205,7 +205,11 @@ def margin(result: dict[str, Any], method: str, draws: int = 10_000) -> dict[str
     means = difference[np.random.default_rng(0).integers(len(both), size=(draws, len(both)))].mean(1)
     low, high = np.quantile(means, [0.05, 0.95])
     wins = int((difference > 0).sum())
-    return {"mean": round(float(difference.mean()), 4), "interval_90": [round(low, 4), round(high, 4)], "wins": wins}
+    return {
+        "mean": round(float(difference.mean()), 4),
+        "interval_90": [round(float(low), 4), round(float(high), 4)],
+        "wins": wins,
+    }
 
 
 def show(result: dict[str, Any]) -> None:

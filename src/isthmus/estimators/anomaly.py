@@ -197,12 +197,12 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
 def default_estimator(n_rows: int, width: int) -> VariationalAutoencoder:
     """What ``estimator=None`` stands for: about `STEPS` steps, however many rows there are.
 
-    Encoder and decoder are each a linear map plus one hidden layer of tanh as wide as a row.
+    Encoder and decoder have one hidden layer of 64 tanh each.
     """
     return VariationalAutoencoder(
         latent_dim=width,
-        encoder=MLPEncoder((width,), "tanh", residual=True),
-        decoder=MLPDecoder((width,), "tanh", residual=True),
+        encoder=MLPEncoder((64,), "tanh"),
+        decoder=MLPDecoder((64,), "tanh"),
         loss=GaussianNLL("per_feature", min_variance=1.0),
         scale="robust",
         trim=0.2,
