@@ -94,14 +94,23 @@ def defaults(result: dict[str, Any]) -> Rows:
     return [(what, f"{errors[ours]:.3f}", f"{best:.3f} with {other}, the best of {len(errors) - 1} other settings")]
 
 
-def plain(result: dict[str, Any]) -> Rows:
-    """A benchmark without a function of its own: its numbers by name."""
-    numbers = {name: value for name, value in result.items() if isinstance(value, (int, float))}
-    return [(name.replace("_", " "), f"{value:,.4g}", "") for name, value in numbers.items()]
+def speed(result: dict[str, Any]) -> Rows:
+    """Each case's whole fit: how many times as fast as the others, eager and replayed."""
+    rows = Rows()
+    for case, found in result["cases"].items():
+        eager, replay = (found["times_as_fast_as"][side] for side in ("isthmus", "isthmus_replay"))
+        shown = [name for name in eager if not name.endswith("_epochs")]
+        said = ", ".join(f"{name} {eager[name]:.2f} / {replay[name]:.2f}" for name in shown)
+        rows.append(
+            (f"`fit`, {case}, {result['threads']} threads: × as fast, eager / replay", said, "see docs/speed.md")
+        )
+    rows.append(("… the loop's own cost a step", f"{result['loop_beyond_step']['microseconds']:.0f} µs", "below 20 µs"))
+    rows.append(("… `import isthmus` beyond torch", f"{result['import_seconds']:.3f} s", "below 0.15 s"))
+    return rows
 
 
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
-    "speed": plain,
+    "speed": speed,
     "mnist": mnist,
     "mnist_pythae": mnist_pythae,
     "sparse_patches": sparse_patches,

@@ -195,7 +195,27 @@ def test_every_result_has_its_row():
             {"a": {"error_over_pca": 0.9}, "b (default)": {"error_over_pca": 0.5}, "c": {"error_over_pca": 0.4}},
             ["with the defaults | 0.500 | 0.400 with c, the best of 2 other settings"],
         ),
-        ("speed", {"vae_128": 1.25, "machine": "2 cores"}, ["vae 128 | 1.25 |"]),
+        (
+            "speed",
+            {
+                "threads": 2,
+                "import_seconds": 0.0012,
+                "loop_beyond_step": {"microseconds": 55.3},
+                "cases": {
+                    "vae_128": {
+                        "times_as_fast_as": {
+                            "isthmus": {"hand_written": 0.98, "hand_written_epochs": 1.05},
+                            "isthmus_replay": {"hand_written": 1.13, "hand_written_epochs": 1.3},
+                        }
+                    }
+                },
+            },
+            [
+                "vae_128, 2 threads: × as fast, eager / replay | hand_written 0.98 / 1.13 |",
+                "55 µs | below 20 µs",
+                "0.001 s | below 0.15 s",
+            ],
+        ),
     ],
 )
 def test_figures_by_hand(name, result, rows, tmp_path, monkeypatch):
