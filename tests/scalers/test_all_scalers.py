@@ -97,3 +97,14 @@ def test_auto():
     assert torch.equal(fitted(AutoScaler, image)(image)[0], image.double() / 255)
     signal = 5 + 3 * randn(10, 20, 2)
     torch.testing.assert_close(fitted(AutoScaler, signal).shift, signal.mean((0, 1)))
+
+
+def test_auto_standardises_a_column_too_narrow_to_be_learnt():
+    narrow = torch.linspace(0.001, 0.004, 20)
+    rare = (torch.arange(20) == 3).float()  # an indicator: 1 in one row of twenty
+    background = torch.where(torch.arange(20) < 11, 0.0, narrow)  # mostly the lowest
+    wide = torch.linspace(0.3, 0.5, 20)  # a deviation of 0.06
+    table = torch.stack([narrow, rare, background, wide], 1).double()
+    scaled = fitted(AutoScaler, table)(table)[0]
+    assert abs(float(scaled[:, 0].std(correction=0)) - 1) < 1e-12
+    assert torch.equal(scaled[:, 1:], table[:, 1:])

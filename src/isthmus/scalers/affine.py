@@ -12,6 +12,9 @@ from isthmus.types import Space, sum_features
 
 __all__ = ["AutoScaler", "MinMaxScaler", "StandardScaler", "UnitScaler"]
 
+LEAST_DEVIATION = 0.05
+"""Of a column that is learnt as it is beside standardised ones."""
+
 
 class UnitScaler(Scaler):
     """scaled = (x − shift) / scale, with shift 0 and scale 1: the data as they are (``scale=None``).
@@ -79,11 +82,14 @@ class MinMaxScaler(UnitScaler):
 class AutoScaler(StandardScaler):
     """What the data ask for.
 
-    Images of bytes are divided by 255; a table's column that lies within [0, 1] is left as it is and
-    any other is standardised; sequences and images of real numbers are standardised a channel.
+    Images of bytes are divided by 255; sequences and images of real numbers are standardised a channel. A
+    table's column that lies within [0, 1] is left as it is where it has a deviation of at least 0.05, or
+    where at least half of its values are its lowest or its highest (an indicator, the background of a
+    picture: rare values that would be many deviations away). Any other is standardised, since next to
+    wider columns a network would hardly learn it.
     """
 
-    formula: ClassVar[str] = "x/255 for bytes; x for columns within [0, 1]; else (x − mean) / std"
+    formula: ClassVar[str] = "x/255 for bytes; x for wide or mostly constant columns in [0, 1]; else (x − mean) / std"
 
     def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
         super().fit(x, mask)
@@ -91,7 +97,9 @@ class AutoScaler(StandardScaler):
             self.shift.fill_(0)
             self.scale.fill_(255)
         elif x.dim() == 2:
-            inside = (x.amin(0) >= 0) & (x.amax(0) <= 1)
-            self.shift.masked_fill_(inside, 0)
-            self.scale.masked_fill_(inside, 1)
+            low, high = x.amin(0), x.amax(0)
+            at_an_end = torch.maximum((x == low).double().mean(0), (x == high).double().mean(0))
+            as_it_is = (low >= 0) & (high <= 1) & ((self.scale >= LEAST_DEVIATION) | (at_an_end >= 0.5))
+            self.shift.masked_fill_(as_it_is, 0)
+            self.scale.masked_fill_(as_it_is, 1)
         return self
