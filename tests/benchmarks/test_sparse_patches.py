@@ -1,6 +1,7 @@
 """The sparse patches benchmark: its filter, its scaling, its objective against the notes', its Gabor fit."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def notes_objective(model, x):
 
 def test_our_objective_is_twice_the_one_of_the_notes():
     x = bench.squeeze(np.random.default_rng(0).standard_normal((300, 64)))
-    model = bench.sparse_autoencoder(0, iterations=20).fit(x)
+    model = bench.sparse_autoencoder(20, 100, [bench.NotesStart(0)]).fit(x)
     assert model.history_[-1]["objective"] == pytest.approx(2 * notes_objective(model, x), rel=1e-9)
 
 
@@ -84,3 +85,24 @@ def test_noise_and_a_grating_are_no_gabor_units():
     assert not bench.fit_gabor(np.random.default_rng(0).standard_normal(64), 6)["gabor"]
     grating = np.cos(2 * np.pi * 0.25 * np.arange(8) + 0.4)
     assert bench.fit_gabor(np.tile(grating, (8, 1)).ravel(), 6)["sigma"] > 2.5
+
+
+def test_a_centred_start_begins_at_rho_whatever_the_mean_of_the_patches():
+    x = bench.squeeze(np.random.default_rng(0).standard_normal((300, 64)))
+
+    class Look(bench.Callback):
+        def on_fit_start(self, loop):
+            with bench.torch.no_grad():
+                trace = loop.step.model(loop.source.rows, scaled=True)
+            self.rho_hat = trace.latent.z.mean(0).numpy()
+
+    look = Look()
+    bench.sparse_autoencoder(20, 100, [bench.CentredStart(0), look]).fit(x)
+    np.testing.assert_allclose(look.rho_hat, 0.01, rtol=1e-3)
+
+
+def test_the_page_shows_what_the_benchmark_left():
+    page, result = SCRIPT.parents[1] / "docs" / "sparse_patches.md", SCRIPT.parent / "results" / "sparse_patches.json"
+    shown = bench.BLOCK.search(page.read_text(encoding="utf-8"))
+    assert shown
+    assert bench.table(json.loads(result.read_text())) in shown[0]
