@@ -11,7 +11,18 @@ import numpy as np
 
 from isthmus.errors import ParameterError
 
-__all__ = ["Check", "Checked", "check_parameters", "choice", "instance", "integer", "integers", "number", "optional"]
+__all__ = [
+    "Check",
+    "Checked",
+    "check_parameters",
+    "choice",
+    "instance",
+    "integer",
+    "integers",
+    "number",
+    "optional",
+    "sequence",
+]
 
 Check = Callable[[Any], str | None]
 """None where the value is allowed, else what is ("a number in [0, 1)")."""
@@ -32,26 +43,30 @@ def number(low: float = -math.inf, high: float = math.inf, *, open_low: bool = F
     return check
 
 
-def integer(low: int) -> Check:
-    """A whole number of at least ``low``."""
+def integer(low: int | None = None) -> Check:
+    """A whole number, of at least ``low`` where that is given."""
+    allowed = "a whole number" if low is None else f"a whole number of at least {low}"
 
     def check(value: Any) -> str | None:
         whole = isinstance(value, Integral) and not isinstance(value, bool)
-        return None if whole and value >= low else f"a whole number of at least {low}"
+        return None if whole and (low is None or value >= low) else allowed
+
+    return check
+
+
+def sequence(one: Check, described: str, least: int = 0) -> Check:
+    """A list or tuple of at least ``least`` items, each of which the check allows."""
+
+    def check(value: Any) -> str | None:
+        fits = isinstance(value, (list, tuple)) and len(value) >= least and all(one(item) is None for item in value)
+        return None if fits else described
 
     return check
 
 
 def integers(low: int) -> Check:
     """A sequence, which may be empty, of whole numbers of at least ``low``."""
-    one = integer(low)
-
-    def check(value: Any) -> str | None:
-        if isinstance(value, (list, tuple)) and all(one(item) is None for item in value):
-            return None
-        return f"a sequence of whole numbers of at least {low}, such as (128, 64)"
-
-    return check
+    return sequence(integer(low), f"a sequence of whole numbers of at least {low}, such as (128, 64)")
 
 
 def choice(names: Collection[Any]) -> Check:

@@ -99,6 +99,8 @@ def clone(part: Any) -> Any:
 
 
 def _clone_value(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_clone_value(item) for item in value)
     return clone(value) if isinstance(value, (Part, Optimizer, Schedule)) else value
 
 
