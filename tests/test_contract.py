@@ -14,7 +14,7 @@ from isthmus.bottlenecks import Dense, Gaussian
 from isthmus.decoders import MLPDecoder
 from isthmus.encoders import MLPEncoder
 from isthmus.errors import IsthmusError, ShapeError
-from isthmus.losses import GaussianNLL, SquaredError
+from isthmus.losses import CrossEntropy, Dice, Focal, GaussianNLL, SquaredError, SumLoss, Tversky
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep
 from isthmus.optimizers import SGD, Adam
@@ -28,12 +28,17 @@ VARIANTS = [
     *(Dense(activation) for activation in ("sigmoid", "relu")),
     *(MLPEncoder((5, 5), "elu", normalization, residual=True) for normalization in ("batch", "layer")),
     SquaredError("sigmoid"),
+    *(loss(ignore_label=4) for loss in (Dice, Focal, Tversky)),  # labels in place of zeros and ones
+    CrossEntropy(class_weight=(1.0, 2.0, 0.5, 0.0, 3.0), label_smoothing=0.1),
+    Focal(0.5, class_weight=(1.0, 2.0, 0.5, 3.0)),  # four channels of zeros and ones
+    SumLoss([CrossEntropy(), Dice(squared=True), Tversky(include_background=False)], (0.1, 1.0, 2.0)),
     Contractive(n_probes=2),
     KLPrior(0.5, free_bits=0.1),
     L1Weights(0.1, proximal=True),
 ]
 STEPPED = [*(cls() for cls in PARTS if cls.kind != "scaler"), *VARIANTS]
 SPACES = [Space((6,)), Space((8, 8, 1)), Space((7, 3)), Space((7,), classes=5)]
+TASKS = [*zip(SPACES, SPACES, strict=True), (Space((6,)), Space((7,), classes=5)), (Space((6,)), Space((7, 4)))]
 SETTINGS = {  # every pair of two settings occurs
     "adam": (Adam(), None, 0.0, False),
     "adam-clip-dropout-weight": (Adam(), 0.5, 0.3, True),
@@ -46,10 +51,10 @@ every_part = pytest.mark.parametrize("cls", PARTS, ids=lambda cls: cls.__name__)
 every_step = pytest.mark.parametrize("part", STEPPED, ids=repr)
 
 
-def step_with(part, dropout: float = 0.0) -> tuple[TrainStep, Space]:
-    """A whole training step round this part, on the first space and neck that it goes with."""
+def step_with(part, dropout: float = 0.0) -> tuple[TrainStep, tuple[Space, Space]]:
+    """A whole training step round this part, on the first task (input, target) and neck that it goes with."""
     torch.manual_seed(0)
-    for space, neck in itertools.product(SPACES, (Dense("sigmoid"), Gaussian())):
+    for task, neck in itertools.product(TASKS, (Dense("sigmoid"), Gaussian())):
         chosen = {part.kind: spec.clone(part)}
         encoder = chosen.get("encoder") or encoder_for(chosen.get("decoder"), dropout)
         decoder = chosen.get("decoder") or spec.registry("decoder")[encoder.part_name()].mirror(encoder)
@@ -58,13 +63,13 @@ def step_with(part, dropout: float = 0.0) -> tuple[TrainStep, Space]:
         model = EncoderDecoder(encoder, bottleneck, decoder, loss, corruption=chosen.get("corruption"))
         try:
             width = None if bottleneck.part_name() == "identity" else 3
-            step = TrainStep(model.build(space, latent_dim=width), Objective(penalties)).train()
-            step(batch_of(space))
+            step = TrainStep(model.build(*task, latent_dim=width), Objective(penalties)).train()
+            step(batch_of(task))
         except IsthmusError as error:
             last = error
         else:
-            return step, space
-    raise AssertionError(f"{part} goes with none of {SPACES}") from last
+            return step, task
+    raise AssertionError(f"{part} goes with none of {TASKS}") from last
 
 
 def encoder_for(decoder, dropout):
@@ -73,12 +78,17 @@ def encoder_for(decoder, dropout):
     return spec.registry("encoder")[decoder.part_name()]()
 
 
-def batch_of(space: Space, seed: int = 0, weighted: bool = False, dtype: torch.dtype = torch.float32) -> Batch:
+def batch_of(task, seed: int = 0, weighted: bool = False) -> Batch:
     """Zeros and ones, which every loss allows; classes where the space has some."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randint(space.classes or 2, (8, *space.shape), generator=generator)
+
+    def values(space: Space) -> torch.Tensor:
+        drawn = torch.randint(space.classes or 2, (8, *space.shape), generator=generator)
+        return drawn if space.classes else drawn.float()
+
+    space, target = task
     weight = torch.rand(8, generator=generator) if weighted else None
-    return Batch(x if space.classes else x.to(dtype), weight=weight)
+    return Batch(values(space), None if target is space else values(target), weight=weight)
 
 
 # ---------------------------------------------------------------------- arguments, building, text
@@ -110,7 +120,7 @@ def test_text(cls):
 def test_build_returns_the_part_and_sets_out(part):
     fresh = spec.clone(part)
     assert fresh.out is None
-    for space in SPACES:
+    for _, space in TASKS:
         try:
             answer = fresh.build(space, out=space) if part.kind == "decoder" else fresh.build(space)
         except ShapeError:
@@ -118,14 +128,14 @@ def test_build_returns_the_part_and_sets_out(part):
         assert answer is fresh
         assert isinstance(fresh.out, Space)
         return
-    raise AssertionError(f"{part} builds on none of {SPACES}")
+    raise AssertionError(f"{part} builds on none of {TASKS}")
 
 
 @pytest.mark.parametrize("part", [part for part in STEPPED if part.kind not in ("penalty", "corruption")], ids=repr)
 def test_unbuilt_forward_says_so(part):
-    step, space = step_with(part)
+    step, task = step_with(part)
     whole = getattr(step.model, part.kind)
-    trace, fresh = step.model(batch_of(space), scaled=True), spec.clone(part)
+    trace, fresh = step.model(batch_of(task), scaled=True), spec.clone(part)
     given = {
         "encoder": (trace.seen,),
         "bottleneck": (trace.features,),
@@ -133,7 +143,7 @@ def test_unbuilt_forward_says_so(part):
         "loss": (trace.output, trace.target),
     }
     expected = pytest.raises(ShapeError, match=f"{type(part).__name__} is not built")
-    with expected if list(whole.parameters()) else nullcontext():  # one without parameters just runs
+    with expected if [*whole.parameters(), *whole.buffers()] else nullcontext():  # one without tensors just runs
         fresh(*given[part.kind])
 
 
@@ -142,8 +152,8 @@ def test_unbuilt_forward_says_so(part):
 
 @every_step
 def test_every_parameter_gets_a_gradient(part):
-    step, space = step_with(part)
-    total, terms = step(batch_of(space))
+    step, task = step_with(part)
+    total, terms = step(batch_of(task))
     gradients = torch.autograd.grad(total, list(step.parameters()), allow_unused=True)
     missing = [name for (name, _), value in zip(step.named_parameters(), gradients, strict=True) if value is None]
     assert not missing
@@ -153,8 +163,8 @@ def test_every_parameter_gets_a_gradient(part):
 
 @every_step
 def test_runs_in_bfloat16(part):
-    step, space = step_with(part)
-    batch, seed = batch_of(space), torch.get_rng_state()
+    step, task = step_with(part)
+    batch, seed = batch_of(task), torch.get_rng_state()
     exact, _ = step(batch)
     torch.set_rng_state(seed)
     with torch.autocast("cpu", torch.bfloat16):
@@ -172,8 +182,8 @@ def test_runs_in_bfloat16(part):
 
 def assert_same_bits(part, optimizer, clip_norm, dropout, weighted, precision="32-true"):
     def make():
-        step, space = step_with(part, dropout)
-        return step, [batch_of(space, i, weighted) for i in range(5)]
+        step, task = step_with(part, dropout)
+        return step, [batch_of(task, i, weighted) for i in range(5)]
 
     assert_replay_has_eager_bits(make, optimizer, clip_norm, precision)
 
@@ -195,8 +205,8 @@ def test_replayed_step_keeps_the_precision():
 
 def test_replayed_step_with_frozen_parameters():
     def make():
-        step, space = step_with(Dense())
+        step, task = step_with(Dense())
         step.model.bottleneck.requires_grad_(False)
-        return step, [batch_of(space, i) for i in range(3)]
+        return step, [batch_of(task, i) for i in range(3)]
 
     assert_replay_has_eager_bits(make, Adam())

@@ -22,6 +22,7 @@ DESIGNED = {
     "bottlenecks": ["Dense", "Gaussian", "Identity"],
     "corruptions": ["GaussianNoise", "Masking", "SaltAndPepper"],
     "losses": ["AbsoluteError", "BinaryCrossEntropy", "GaussianNLL", "PoissonNLL", "SquaredError"],
+    "losses of labels": ["CrossEntropy", "Dice", "Focal", "SumLoss", "Tversky"],
     "penalties": ["Contractive", "KLPrior", "KLSparsity", "L1Activity", "L1Weights", "L2Weights"],
     "optimizers": ["Adam", "AdamW", "LBFGS", "SGD"],
     "line": ["EncoderDecoder", "ImportanceWeighted", "Objective", "TrainStep"],

@@ -193,7 +193,7 @@ class Loss(Part):
         """``(B,)``: summed over unmasked features; nats where `is_likelihood`."""
 
     def mean(self, output: Tensor) -> Tensor:
-        """The prediction, in the target's (scaled) units."""
+        """The prediction, in the target's (scaled) units; of classes, the probability of each."""
         return output
 
     def sample(self, output: Tensor, noise: Noise = torch.randn_like) -> Tensor:
