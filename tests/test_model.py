@@ -10,7 +10,7 @@ from isthmus.bottlenecks import Dense, Gaussian, Identity
 from isthmus.decoders import MLPDecoder
 from isthmus.encoders import MLPEncoder
 from isthmus.errors import ShapeError, UnsupportedError
-from isthmus.losses import GaussianNLL, SquaredError
+from isthmus.losses import CrossEntropy, Dice, GaussianNLL, SquaredError, SumLoss
 from isthmus.model import repeat_rows
 from isthmus.nn.teacher import teacher_forced
 from isthmus.optimizers import SGD
@@ -20,7 +20,6 @@ from isthmus.scalers import StandardScaler
 from isthmus.training.rng import seeded_noise
 from isthmus.types import Batch, Bypass, Features, Latent, Space
 from toys import (
-    ClassError,
     FillingDecoder,
     HiddenOnly,
     Hide,
@@ -238,7 +237,7 @@ def test_a_loss_of_observed_cells_only():
 def stepwise(real: bool, length=None):
     space = Space((length, 3)) if real else Space((length,), classes=4)
     parts = {"encoder": LastEncoder(), "decoder": StepDecoder()}
-    return line(space, 6, **parts, loss=SquaredError() if real else ClassError())
+    return line(space, 6, **parts, loss=SquaredError() if real else CrossEntropy())
 
 
 def stepwise_batch(real: bool) -> Batch:
@@ -271,7 +270,7 @@ def test_a_state_selects_rows():
 def test_classes_gain_an_end_and_a_beginning():
     # classes 0 and 1, the end is 2, the beginning 3; the second row has one position of padding
     space = Space((2,), classes=2)
-    model = line(space, 6, encoder=LastEncoder(), decoder=StepDecoder(), loss=ClassError())
+    model = line(space, 6, encoder=LastEncoder(), decoder=StepDecoder(), loss=CrossEntropy())
     x, mask = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[True, True], [True, False]])
     trace = model(Batch(x, x_mask=mask))
     assert trace.target.tolist() == [[0, 1, 2], [1, 2, 2]]
@@ -449,6 +448,57 @@ def test_a_target_of_another_shape_keeps_its_units():
     assert trace.target.dtype == trace.output.dtype == torch.float32
     torch.testing.assert_close(trace.target, y.float())
     assert torch.equal(model.prediction(trace.output), trace.output)
+
+
+def picture_to_labels(loss, target):
+    """A line from scaled pictures of two channels to a target of its own; and ten pictures."""
+    parts = {"encoder": MLPEncoder((32,)), "decoder": MLPDecoder((32,)), "scaler": StandardScaler()}
+    model = line((4, 5, 2), 8, target=target, loss=loss, double=False, **parts)
+    x = 5 + 3 * randn(10, 4, 5, 2, dtype=torch.float32)
+    model.scaler.fit(x)
+    return model, x
+
+
+def test_a_picture_goes_in_and_labels_come_out():
+    model, x = picture_to_labels(CrossEntropy(), Space((4, 5), classes=3))
+    y, mask = torch.randint(3, (10, 4, 5)), torch.rand(10, 4, 5) < 0.7
+    trace = model(Batch(x, y, y_mask=mask))
+    assert abs(trace.seen.x.mean()) < 1e-5  # the picture is scaled, its labels and its prediction are not
+    assert torch.equal(trace.target, y)
+    assert torch.equal(trace.mask, mask)
+    assert trace.seen.bypass.mask is None
+    assert trace.output.shape == (10, 4, 5, 3)
+    predicted = model.prediction(trace.output)
+    torch.testing.assert_close(predicted.sum(-1), torch.ones(10, 4, 5))
+    by_hand = -(predicted.log().gather(-1, y.unsqueeze(-1)).squeeze(-1) * mask).sum((1, 2))
+    torch.testing.assert_close(model.loss(trace.output, trace.target, trace.mask), by_hand)
+    elsewhere = torch.where(mask, y, 99)
+    assert torch.equal(model.loss(trace.output, elsewhere, trace.mask), model.loss(trace.output, y, trace.mask))
+    two = model(Batch(x, y, y_mask=mask), 2, noise=torch.zeros_like)
+    assert two.target.shape == two.mask.shape == (20, 4, 5)
+
+
+def test_a_picture_goes_in_and_several_labels_a_place_come_out():
+    model, x = picture_to_labels(Dice(), Space((4, 5, 3)))
+    y = torch.randint(2, (10, 4, 5, 3))
+    trace = model(Batch(x, y, y_mask=torch.ones(10, 4, 5, dtype=torch.bool)))
+    assert torch.equal(trace.target, y.float())
+    torch.testing.assert_close(model.prediction(trace.output), trace.output.sigmoid())
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SumLoss()], ids=repr)
+def test_labels_of_a_picture_are_learnt(loss):
+    model, x = picture_to_labels(loss, Space((4, 5), classes=3))
+    y = (x.mean(-1) > 4).long() + (x.mean(-1) > 6).long()
+    step, batch = train_step(model), Batch(model.scale(x)[0], y)
+    optimizer = torch.optim.Adam(step.parameters(), 0.03)
+    torch.manual_seed(0)
+    for _ in range(150):
+        optimizer.zero_grad()
+        step(batch)[0].backward()
+        optimizer.step()
+    right = model.prediction(model(Batch(x, y)).output).argmax(-1) == y
+    assert right.double().mean() > 0.95
 
 
 def test_randomness_enters_by_the_noise_alone():

@@ -17,9 +17,9 @@ from isthmus.losses import SquaredError
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep
 from isthmus.optimizers import Adam
-from isthmus.part import Corruption, Decoder, Encoder, Loss
+from isthmus.part import Corruption, Decoder, Encoder
 from isthmus.training.step import eager_step, replayed_step
-from isthmus.types import Batch, Bypass, Features, Latent, Seen, Space, Trace, sum_features
+from isthmus.types import Batch, Bypass, Features, Latent, Seen, Space, Trace
 
 
 def line(space=6, latent_dim=2, *, encoder=None, bottleneck=None, decoder=None, loss=None, seed=0, double=True, **rest):
@@ -212,18 +212,6 @@ class StepDecoder(Decoder):
             h = self.cell(embedded, h)
             states.append(h)
         return self.end(torch.stack(states, 1))  # (B, T, K)
-
-
-class ClassError(Loss):
-    """−Σ log softmax(output) at the target: the cross-entropy of classes."""
-
-    is_likelihood = True
-
-    def output_shape(self, target):
-        return Space((*target.shape, target.classes))
-
-    def forward(self, output, target, mask=None):
-        return sum_features(F.cross_entropy(output.movedim(-1, 1), target, reduction="none"), mask)
 
 
 # ---------------------------------------------------------------------- a masked autoencoder

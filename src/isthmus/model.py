@@ -58,8 +58,8 @@ class EncoderDecoder(nn.Module):
             self.corruption.build(self.space)
         features = built(self.encoder.build(self.space))
         latent = built(self.bottleneck.build(features, latent_dim))
-        self.loss.build(self.target)
         outside = self._with_end(self.target) if self._generates_classes else self.target
+        self.loss.build(outside)
         self.decoder.build(latent, self.loss.output_shape(outside), self.target)
         self._rehearse()
         return self
@@ -140,7 +140,10 @@ class EncoderDecoder(nn.Module):
 
     @property
     def scales_target(self) -> bool:
-        """Whether targets are in the units of x, and so share its scaler."""
+        """Whether targets are in the units of x, and so share its scaler: real ones of its shape are taken to be.
+
+        Zeros and ones of just this shape are not; give them as classes, or x without a scaler.
+        """
         return self.target.classes is None and self.target.shape == self.space.shape
 
     @property
