@@ -17,7 +17,7 @@ __all__ = ["Batch", "Bypass", "Features", "Latent", "Noise", "Seen", "Space", "T
 
 Noise = Callable[[Tensor], Tensor]
 """Standard normal numbers in the shape of its argument. All randomness of a model enters by it:
-``torch.randn_like`` to train, ``torch.zeros_like`` for the mean, one shared draw to compare rows."""
+``torch.randn_like`` to train, ``torch.zeros_like`` for the mean, draws shared by all rows to compare them."""
 
 
 class Space(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from isthmus import VariationalAutoencoder
@@ -55,3 +56,11 @@ def test_shared_noise_is_the_same_for_every_row():
     assert torch.equal(draws[:2], draws[2:4])
     assert torch.equal(draws[:2], draws[4:])
     assert not torch.equal(draws[0], draws[1])
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 16])
+def test_shared_noise_has_the_moments_of_the_normal_distribution(n_samples):
+    draws = shared_noise(0, n_samples)(torch.empty(n_samples, 5, 3, dtype=torch.float64))
+    torch.testing.assert_close(draws.square().mean(0), torch.ones(5, 3, dtype=torch.float64))
+    if n_samples > 1:
+        torch.testing.assert_close(draws.mean(0), torch.zeros(5, 3, dtype=torch.float64))

@@ -32,12 +32,18 @@ def seeded_noise(seed: int) -> Noise:
 
 
 def shared_noise(seed: int, n_samples: int = 1) -> Noise:
-    """One draw for all rows (``n_samples`` draws, where each row has so many), so that what a row
-    gets does not depend on its neighbours."""
+    """``n_samples`` draws for all rows, so that what a row gets does not depend on its neighbours.
+
+    What all rows share does not average out over them. So the draws are matched to N(0, 1) in two
+    moments: in each coordinate their mean is 0 (where there are several) and their mean square 1, which
+    makes the mean of a quadratic without mixed terms exact. One draw alone becomes ±1.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(like: Tensor) -> Tensor:
-        one = torch.randn((n_samples, *like.shape[1:]), generator=generator, dtype=like.dtype)
-        return one.to(like.device).repeat(like.shape[0] // n_samples, *[1] * (like.dim() - 1))
+        draws = torch.randn((n_samples, *like.shape[1:]), generator=generator, dtype=torch.float64)
+        draws = draws - draws.mean(0) if n_samples > 1 else draws
+        draws = (draws / draws.square().mean(0).sqrt()).to(like.device, like.dtype)
+        return draws.repeat(like.shape[0] // n_samples, *[1] * (like.dim() - 1))
 
     return draw
