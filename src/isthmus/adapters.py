@@ -6,6 +6,7 @@ everything is channels last. This module alone moves that axis.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus import images
 from isthmus.errors import DataError
 
 __all__ = ["channels_first", "channels_last", "read", "to_tensor"]
@@ -23,7 +25,8 @@ SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 def read(data: Any, name: str = "X") -> Any:
     """Load a path, and turn a tensor into an array; anything else is given back as it is.
 
-    A path ends in .npy, .npz (``file.npz:array`` picks one), .csv or .parquet.
+    A path ends in .npy (mapped, so that only what is used is read), .npz (``file.npz:array`` picks one), .csv or
+    .parquet; or it is a folder of images, or one image: a list, see `images.read_images`.
     """
     if isinstance(data, (str, Path)):
         return _read_path(str(data), name)
@@ -37,15 +40,19 @@ def read(data: Any, name: str = "X") -> Any:
 def _read_path(given: str, name: str) -> Any:
     text, _, key = given.rpartition(":") if ".npz:" in given else (given, "", "")
     path = Path(text)
+    if path.is_dir() or path.suffix.lower() in images.SUFFIXES:
+        return images.read_images(path, name)
     if path.suffix not in SUFFIXES:
-        raise DataError(f"{name}: a path must end in one of {', '.join(SUFFIXES)}, got {given!r}")
+        wanted = ", ".join(SUFFIXES + images.SUFFIXES)
+        raise DataError(f"{name}: a path must end in one of {wanted}, or be a folder of images, got {given!r}")
     if not path.is_file():
         raise DataError(f"{name}: no such file: {text}")
     try:
         if path.suffix == ".npz":
             return _read_npz(path, key, name)
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            mapped = os.name == "posix"  # Windows does not let a file go that is mapped
+            return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         try:
             import pandas as pd
         except ImportError as error:
@@ -75,15 +82,23 @@ def to_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array) if array.flags.writeable else array.copy())
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """``(n, d)`` stays; ``(n, H, W)`` gains one channel; ``(n, C, *spatial)`` moves it to the end."""
-    if x.dim() == 3:
+def channels_last(x: Tensor, dims: int | None = None, name: str = "X") -> Tensor:
+    """Move the channels to the end; one channel is added where there are none.
+
+    ``dims`` is the number of axes that are positions: ``(n, *positions)`` has one channel,
+    ``(n, C, *positions)`` has C. Without it ``(n, d)`` stays, three axes are ``(n, H, W)`` and more are
+    ``(n, C, *spatial)``.
+    """
+    if dims is not None and x.dim() - dims not in (1, 2):
+        allowed = f"(n, *positions) or (n, C, *positions) with {dims} axes of positions"
+        raise DataError(f"{name} must be {allowed}, got shape {tuple(x.shape)}")
+    if x.dim() == (3 if dims is None else dims + 1):
         return x.unsqueeze(-1)
-    return x.movedim(1, -1).contiguous() if x.dim() > 3 else x
+    return x.movedim(1, -1).contiguous() if x.dim() > 2 else x
 
 
-def channels_first(x: Tensor, n_axes: int) -> Tensor:
+def channels_first(x: Tensor, n_axes: int, dims: int | None = None) -> Tensor:
     """The inverse of `channels_last` for data that had ``n_axes`` axes."""
-    if n_axes == 3:
+    if n_axes == (3 if dims is None else dims + 1):
         return x.squeeze(-1)
-    return x.movedim(-1, 1).contiguous() if n_axes > 3 else x
+    return x.movedim(-1, 1).contiguous() if n_axes > 2 else x
