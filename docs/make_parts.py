@@ -25,7 +25,7 @@ BASES = {
     "schedule": Schedule,
     **{kind: getattr(part, kind.capitalize()) for kind in spec.FAMILIES},
 }
-ARGUMENT = {"scaler": "scale", "penalty": "penalties"}
+ARGUMENT = {"scaler": "scale", "augmentation": "augmentations", "penalty": "penalties"}
 OPENING = """\
 # Parts and estimators
 

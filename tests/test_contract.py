@@ -36,7 +36,7 @@ VARIANTS = [
     KLPrior(0.5, free_bits=0.1),
     L1Weights(0.1, proximal=True),
 ]
-STEPPED = [*(cls() for cls in PARTS if cls.kind != "scaler"), *VARIANTS]
+STEPPED = [*(cls() for cls in PARTS if cls.kind not in ("scaler", "augmentation")), *VARIANTS]
 SPACES = [Space((6,)), Space((8, 8, 1)), Space((7, 3)), Space((7,), classes=5)]
 TASKS = [*zip(SPACES, SPACES, strict=True), (Space((6,)), Space((7,), classes=5)), (Space((6,)), Space((7, 4)))]
 SETTINGS = {  # every pair of two settings occurs

@@ -25,13 +25,24 @@ _HOMES = {
     "isthmus.training.callbacks": ["Binarize", "Callback", "EarlyStopping", "WeightAverage", "WeightSchedule"],
     "isthmus.model": ["EncoderDecoder"],
     "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed"],
-    "isthmus.part": ["Bottleneck", "Corruption", "Decoder", "Encoder", "Loss", "Part", "Penalty", "Scaler"],
+    "isthmus.part": [
+        "Augmentation",
+        "Bottleneck",
+        "Corruption",
+        "Decoder",
+        "Encoder",
+        "Loss",
+        "Part",
+        "Penalty",
+        "Scaler",
+    ],
     "isthmus.persistence": ["load"],
     "isthmus.types": ["Batch", "Bypass", "Features", "Latent", "Seen", "Space", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _FAMILIES = [
     "isthmus.scalers",
+    "isthmus.augmentations",
     "isthmus.corruptions",
     "isthmus.encoders",
     "isthmus.bottlenecks",

@@ -1,4 +1,4 @@
-"""The base of every part, and the seven kinds in a few methods each.
+"""The base of every part, and the eight kinds in a few methods each.
 
 A part is a plain ``nn.Module`` that remembers its constructor's arguments, is built for the
 spaces it meets (``build`` returns the part; ``part.out`` is its own space), and holds only its
@@ -20,7 +20,7 @@ from isthmus.checks import Check, check_parameters, number
 from isthmus.errors import ParameterError, ShapeError, UnsupportedError
 from isthmus.types import Features, Latent, Noise, Seen, Space, Trace
 
-__all__ = ["Bottleneck", "Corruption", "Decoder", "Encoder", "Loss", "Part", "Penalty", "Scaler"]
+__all__ = ["Augmentation", "Bottleneck", "Corruption", "Decoder", "Encoder", "Loss", "Part", "Penalty", "Scaler"]
 
 
 class Part(nn.Module):
@@ -115,6 +115,30 @@ class Scaler(Part):
     def log_volume(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """log |det ∂scaled/∂x|, ``(B,)``: added to a log-density of scaled data, it gives that of
         the data as given."""
+
+
+class Augmentation(Part):
+    """A random change of training patches: where each position is read from, and how bright what is read is.
+
+    It works on scaled data, ahead of the corruption, and in training alone. All randomness is the
+    generator's. ``exact`` says that `place` gives whole positions of the patch, so that nothing need be
+    interpolated.
+    """
+
+    kind = "augmentation"
+    exact: ClassVar[bool] = True
+
+    def place(self, coordinates: Tensor, generator: torch.Generator) -> Tensor:
+        """Where each position of the patches is read from, of where it was read from so far.
+
+        ``(B, *size, dims)`` in the patch's own frame, 0 … size − 1 along each axis: whole numbers, or
+        real ones where an augmentation is not ``exact``.
+        """
+        return coordinates
+
+    def shade(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """The values ``(B, *size, C)`` of x, changed; a target is left as it is."""
+        return x
 
 
 class Corruption(Part):

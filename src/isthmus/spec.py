@@ -20,6 +20,7 @@ __all__ = ["FAMILIES", "Entry", "catalogue", "clone", "first_sentence", "from_sp
 
 FAMILIES = {
     "scaler": "isthmus.scalers",
+    "augmentation": "isthmus.augmentations",
     "corruption": "isthmus.corruptions",
     "encoder": "isthmus.encoders",
     "bottleneck": "isthmus.bottlenecks",
