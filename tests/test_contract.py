@@ -11,8 +11,8 @@ import torch
 
 from isthmus import spec
 from isthmus.bottlenecks import Dense, Gaussian
-from isthmus.decoders import MLPDecoder
-from isthmus.encoders import MLPEncoder
+from isthmus.decoders import ConvDecoder, MLPDecoder, UNetDecoder
+from isthmus.encoders import ConvEncoder, MLPEncoder, UNetEncoder
 from isthmus.errors import IsthmusError, ShapeError
 from isthmus.losses import CrossEntropy, Dice, Focal, GaussianNLL, SquaredError, SumLoss, Tversky
 from isthmus.model import EncoderDecoder
@@ -27,6 +27,12 @@ VARIANTS = [
     *(GaussianNLL(variance) for variance in (0.5, "learned", "predicted")),
     *(Dense(activation) for activation in ("sigmoid", "relu")),
     *(MLPEncoder((5, 5), "elu", normalization, residual=True) for normalization in ("batch", "layer")),
+    *(ConvEncoder((4, 8), 3, 2, normalization, residual_blocks=1) for normalization in ("batch", "group", "instance")),
+    *(ConvEncoder((4,), pool=pool) for pool in ("mean", None)),
+    ConvDecoder(upsampling="resize", residual_blocks=1),
+    UNetEncoder((4, 8), residual=True, attention_heads=2),
+    UNetEncoder((4, 8), normalization="group", downsampling="max"),
+    UNetDecoder(merge="add", upsampling="resize"),
     SquaredError("sigmoid"),
     *(loss(ignore_label=4) for loss in (Dice, Focal, Tversky)),  # labels in place of zeros and ones
     CrossEntropy(class_weight=(1.0, 2.0, 0.5, 0.0, 3.0), label_smoothing=0.1),
@@ -122,7 +128,8 @@ def test_build_returns_the_part_and_sets_out(part):
     assert fresh.out is None
     for _, space in TASKS:
         try:
-            answer = fresh.build(space, out=space) if part.kind == "decoder" else fresh.build(space)
+            read = encoder_for(part, 0.0).build(space).out if part.kind == "decoder" else space
+            answer = fresh.build(read, out=space) if part.kind == "decoder" else fresh.build(space)
         except ShapeError:
             continue
         assert answer is fresh

@@ -79,7 +79,7 @@ class EncoderDecoder(nn.Module):
         target, mask, teacher = self._goal(batch, 1, scaled=True)
         output = self.decode(latent, teacher)
         _hold(self.decoder, output)
-        loss = self.loss(output, target, mask)
+        loss = self.loss(self._cut(output, target), target, mask)
         self.train(was_training)
         if loss.shape != (2,):
             raise ShapeError(f"{type(self.loss).__name__} must give one number a sample, (2,), got {tuple(loss.shape)}")
@@ -121,7 +121,8 @@ class EncoderDecoder(nn.Module):
             batch, n_samples=n_samples, corrupt=corrupt, noise=noise, scaled=scaled, input_grad=input_grad
         )
         target, mask, teacher = self._goal(batch, n_samples, scaled)
-        return Trace(batch, seen, features, latent, self.decode(latent, teacher), target, mask)
+        output = self._cut(self.decode(latent, teacher), target)
+        return Trace(batch, seen, features, latent, output, target, mask)
 
     # ------------------------------------------------------------------ units and targets
 
@@ -137,6 +138,13 @@ class EncoderDecoder(nn.Module):
         """The output to a prediction in the user's units."""
         mean = self.loss.mean(output)
         return self.scaler.inverse(mean) if self.scaler is not None and self.scales_target else mean
+
+    def _cut(self, output: Tensor, target: Tensor) -> Tensor:
+        """The output without what a decoder added on free axes, whose length it cannot know."""
+        for axis, length in enumerate(self.target.shape, start=1):
+            if length is None and output.shape[axis] > target.shape[axis]:
+                output = output.narrow(axis, 0, target.shape[axis])
+        return output
 
     @property
     def scales_target(self) -> bool:

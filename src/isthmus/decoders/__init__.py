@@ -1,5 +1,7 @@
 """Decoders: the latent to the output. Adding one: its file, its line here, its test."""
 
+from isthmus.decoders.conv import ConvDecoder as ConvDecoder
 from isthmus.decoders.mlp import MLPDecoder as MLPDecoder
+from isthmus.decoders.unet import UNetDecoder as UNetDecoder
 
 __all__ = sorted(name for name, found in globals().items() if isinstance(found, type))

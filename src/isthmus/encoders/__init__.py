@@ -1,5 +1,7 @@
 """Encoders: x to features. Adding one: its file, its line here, its test."""
 
+from isthmus.encoders.conv import ConvEncoder as ConvEncoder
 from isthmus.encoders.mlp import MLPEncoder as MLPEncoder
+from isthmus.encoders.unet import UNetEncoder as UNetEncoder
 
 __all__ = sorted(name for name, found in globals().items() if isinstance(found, type))

@@ -3,6 +3,7 @@
 from isthmus.losses.absolute_error import AbsoluteError as AbsoluteError
 from isthmus.losses.binary_cross_entropy import BinaryCrossEntropy as BinaryCrossEntropy
 from isthmus.losses.cross_entropy import CrossEntropy as CrossEntropy
+from isthmus.losses.deep_supervision import DeepSupervision as DeepSupervision
 from isthmus.losses.dice import Dice as Dice
 from isthmus.losses.focal import Focal as Focal
 from isthmus.losses.gaussian_nll import GaussianNLL as GaussianNLL
