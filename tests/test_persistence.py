@@ -25,7 +25,7 @@ from isthmus.persistence import describe
 from isthmus.persistence.data import decode, encode
 from isthmus.persistence.folder import MAX_DEPTH
 from isthmus.spec import from_spec, to_spec
-from isthmus.types import Features, Space
+from isthmus.types import Batch, Features, Space
 
 METHODS = ["transform", "reconstruct", "score_samples", "predict", "decision_function", "explain", "elbo"]
 FILES = ["history.json", "learnt.json", "model.safetensors", "spec.json"]
@@ -113,6 +113,21 @@ def test_parameters_and_parts_come_back(params, table, tmp_path):
     first = fit(isthmus.Autoencoder, table, **params)
     first.save(tmp_path / "model")
     assert_same(first, isthmus.load(tmp_path / "model"), table)
+
+
+@pytest.mark.parametrize("trim", [0.0, 0.2])
+def test_the_objective_comes_back_as_it_was_fitted(trim, table, tmp_path):
+    first = fit(isthmus.VariationalAutoencoder, table, beta=2.0, trim=trim, penalties=[isthmus.L1Weights(1e-3, True)])
+    first.set_params(beta=3.0, trim=0.5).save(tmp_path / "model")
+    second = isthmus.load(tmp_path / "model").objective_
+    assert to_spec(second) == to_spec(first.objective_)
+    assert [penalty.weight for penalty in second.penalties] == [2.0, 1e-3]
+    rows = torch.from_numpy(table)
+    values = []
+    for objective in (first.objective_, second):
+        trace = first.module_(Batch(rows), noise=torch.zeros_like)
+        values.append(float(objective.eval()(trace, first.module_)[1]["objective"]))
+    assert values[0] == values[1]
 
 
 def test_images_pairs_and_frames_come_back(table, tmp_path):

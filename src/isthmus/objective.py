@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from isthmus.nn.statistics import batch_mean
 from isthmus.part import Penalty
 from isthmus.types import Batch, Noise, Trace
 
-__all__ = ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed", "log_weights"]
+__all__ = ["OBJECTIVES", "ImportanceWeighted", "Objective", "TrainStep", "Trimmed", "log_weights"]
 
 Terms = dict[str, Tensor]
 
@@ -27,6 +28,7 @@ class Objective(nn.Module):
     `ImportanceWeighted` does.
     """
 
+    kind: ClassVar[str] = "objective"
     n_samples = 1
 
     def __init__(self, penalties: Sequence[Penalty] = ()) -> None:
@@ -35,6 +37,10 @@ class Objective(nn.Module):
         names = [penalty.part_name() for penalty in penalties]
         self.names = [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
         self.input_grad = any(penalty.input_grad for penalty in penalties)
+
+    def get_params(self, deep: bool = False) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"penalties": list(self.penalties)}
 
     def data_term(self, trace: Trace, model: EncoderDecoder) -> Tensor:
         """The loss, averaged over the batch."""
@@ -71,6 +77,9 @@ class ImportanceWeighted(Objective):
             raise UnsupportedError("ImportanceWeighted already holds KL(q ‖ p): remove KLPrior from penalties")
         self.n_samples = k
 
+    def get_params(self, deep: bool = False) -> dict[str, Any]:
+        return {"k": self.n_samples, **super().get_params()}
+
     def data_term(self, trace: Trace, model: EncoderDecoder) -> Tensor:
         log_w = log_weights(trace, model).view(-1, self.n_samples)  # (B, k)
         return batch_mean(math.log(self.n_samples) - log_w.logsumexp(1), trace.batch.weight)
@@ -103,6 +112,9 @@ class Trimmed(Objective):
         self.after = after
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
+    def get_params(self, deep: bool = False) -> dict[str, Any]:
+        return {"fraction": self.fraction, "after": self.after, **super().get_params()}
+
     def forward(self, trace: Trace, model: EncoderDecoder, noise: Noise = torch.randn_like) -> tuple[Tensor, Terms]:
         values = {"loss": model.loss(trace.output, trace.target, trace.mask)}
         total = values["loss"]
@@ -125,6 +137,14 @@ class Trimmed(Objective):
         self.steps.add_(1)
         kept = before < share * weight.sum()
         return weight * kept[order.argsort()]
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "objective": Objective,
+    "importance_weighted": ImportanceWeighted,
+    "trimmed": Trimmed,
+}
+"""By name, for what is saved."""
 
 
 class TrainStep(nn.Module):

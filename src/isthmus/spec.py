@@ -12,6 +12,7 @@ from inspect import cleandoc
 from typing import Any, NamedTuple
 
 from isthmus.errors import FileError, ParameterError
+from isthmus.objective import OBJECTIVES, Objective
 from isthmus.optimizers import OPTIMIZERS, Optimizer
 from isthmus.part import Part
 from isthmus.schedules import SCHEDULES, Schedule
@@ -36,6 +37,8 @@ def registry(kind: str) -> dict[str, type[Any]]:
         return dict(OPTIMIZERS)
     if kind == "schedule":
         return dict(SCHEDULES)
+    if kind == "objective":
+        return dict(OBJECTIVES)
     family = importlib.import_module(FAMILIES[kind])
     classes = [getattr(family, name) for name in family.__all__]
     return {cls.part_name(): cls for cls in classes}
@@ -107,7 +110,7 @@ def _clone_value(value: Any) -> Any:
 
 def to_spec(value: Any) -> Any:
     """A constructor's argument as JSON: numbers, strings, lists, dicts; a part as ``{"part": …}``."""
-    if isinstance(value, (Part, Optimizer, Schedule)):
+    if isinstance(value, (Part, Optimizer, Schedule, Objective)):
         kind = getattr(value, "kind", "optimizer" if isinstance(value, Optimizer) else "schedule")
         params = {name: to_spec(inner) for name, inner in value.get_params(deep=False).items()}
         return {"part": type(value).__name__, "kind": kind, "params": params}
@@ -145,7 +148,7 @@ def from_spec(value: Any, parts: Sequence[type] = ()) -> Any:
 
 
 def _class_of(kind: str, name: str, parts: Sequence[type]) -> type[Any]:
-    if not isinstance(kind, str) or kind not in {*FAMILIES, "optimizer", "schedule"}:
+    if not isinstance(kind, str) or kind not in {*FAMILIES, "optimizer", "schedule", "objective"}:
         raise FileError(f"spec.json: unknown kind of part {kind!r}")
     own = {cls.__name__: cls for cls in registry(kind).values()}
     theirs = {cls.__name__: cls for cls in parts}
@@ -156,7 +159,7 @@ def _class_of(kind: str, name: str, parts: Sequence[type]) -> type[Any]:
         raise FileError(
             f"spec.json names the {kind} {name!r}, which is no part of isthmus; give it: load(path, parts=[{name}])"
         )
-    base = {"optimizer": Optimizer, "schedule": Schedule}.get(kind, Part)
+    base = {"optimizer": Optimizer, "schedule": Schedule, "objective": Objective}.get(kind, Part)
     if not issubclass(found, base) or getattr(found, "kind", kind) != kind:
         raise FileError(f"spec.json: {name} is no {kind}")
     return found

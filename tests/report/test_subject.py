@@ -22,6 +22,16 @@ def test_best_epoch_is_the_one_whose_weights_are_kept(trained):
     assert Subject(model, rows).best_epoch == values.index(min(values)) + 1
 
 
+def test_penalties_are_those_that_were_fitted(trained):
+    model, rows, _ = trained["sparse_kl"]
+    fitted = model.get_params()["rho"]
+    model.set_params(rho=0.3, penalties=["l2_weights"])
+    penalties = Subject(model, rows).penalties
+    model.set_params(rho=fitted, penalties=())
+    assert list(penalties) == ["kl_sparsity"]
+    assert penalties["kl_sparsity"].rho == fitted
+
+
 def test_few_values_are_classes_and_many_numbers_a_scale():
     assert read_labels(np.array([2, 0, 2])).names == ("0", "2")
     np.testing.assert_array_equal(read_labels(np.array([2, 0, 2])).codes, [1, 0, 1])

@@ -254,6 +254,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(8192)])
 
         x = scale(rows.x)
+        self.objective_ = loop.step.objective
         y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
         weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
         return rows._replace(x=x, y=y, weight=weight)

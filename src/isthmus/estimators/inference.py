@@ -16,7 +16,7 @@ from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
 from isthmus.estimators.inputs import Inputs
 from isthmus.model import EncoderDecoder
-from isthmus.objective import log_weights
+from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
 from isthmus.types import Batch, Latent, Noise
 
@@ -37,6 +37,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     """Methods of a fitted estimator; none of them changes it."""
 
     module_: EncoderDecoder
+    objective_: Objective
     history_: list[dict[str, float]]
     n_iter_: int
     _seed: Callable[[], int]

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from isthmus.errors import FileError, IsthmusError, ParameterError
+from isthmus.objective import Objective
 from isthmus.optimizers import Optimizer
 from isthmus.part import Part
 from isthmus.persistence.data import Tensors, decode
@@ -173,11 +174,12 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _check_parts(parts: Sequence[type]) -> list[type]:
-    own = {cls.__name__: cls for kind in (*FAMILIES, "optimizer", "schedule") for cls in registry(kind).values()}
+    kinds = (*FAMILIES, "optimizer", "schedule", "objective")
+    own = {cls.__name__: cls for kind in kinds for cls in registry(kind).values()}
     own |= estimators()
     for part in parts:
         if not isinstance(part, type) or not (
-            issubclass(part, (Part, Optimizer, Schedule)) or hasattr(part, "_learnt")
+            issubclass(part, (Part, Optimizer, Schedule, Objective)) or hasattr(part, "_learnt")
         ):
             raise ParameterError(f"parts must hold classes of parts or estimators, got {part!r}")
         if own.get(part.__name__, part) is not part:

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from isthmus import adapters, spec
+from isthmus import adapters
 from isthmus.errors import DataError
-from isthmus.objective import Objective
 from isthmus.report.layout import image_shape_of, tiles
 from isthmus.types import Batch
 
@@ -32,8 +31,8 @@ class Subject:
     Parameters
     ----------
     estimator : object
-        Fitted, with ``module_``, ``history_``, ``transform``, ``reconstruct``; or with ``members_``, a list of
-        such objects (a detector around them), of which the middle one is shown.
+        Fitted, with ``module_``, ``objective_``, ``history_``, ``transform``, ``reconstruct``; or with ``members_``,
+        a list of such objects (a detector around them), of which the middle one is shown.
     X : array, tensor, frame, sparse matrix or path
         Rows to show, as the estimator takes them.
     y : array, optional
@@ -111,17 +110,11 @@ class Subject:
         deviation = self.rows.astype(np.float64).std(0)
         return np.where(deviation > 0, deviation, 1.0)
 
-    @cached_property
-    def objective(self) -> Objective:
-        """The objective's penalties by name and weight, as in training."""
-        given = [spec.resolve("penalty", penalty, "penalties") for penalty in self.line.penalties]
-        own = [penalty for penalty in self.line._penalties() if type(penalty) not in map(type, given)]
-        return Objective([*own, *given])
-
     @property
     def penalties(self) -> dict[str, Any]:
-        """The penalties by name."""
-        return dict(zip(self.objective.names, self.objective.penalties, strict=True))
+        """The penalties of the objective that was fitted, by name."""
+        objective = self.line.objective_
+        return dict(zip(objective.names, objective.penalties, strict=True))
 
     def penalty(self, name: str) -> Any:
         """The penalty of that name, or None."""
