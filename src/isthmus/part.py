@@ -101,8 +101,8 @@ class Scaler(Part):
     kind = "scaler"
 
     @abstractmethod
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
-        """Learn the map from the training rows ``(n, *shape)``."""
+    def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
+        """Learn the map from the training rows ``(n, *shape)``; a row of weight two counts as two rows."""
 
     @abstractmethod
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]: ...

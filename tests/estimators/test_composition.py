@@ -166,6 +166,12 @@ def test_fractional_weights_pull_the_model():
     assert errors[0] < errors[1]
 
 
+def test_fractional_weights_reach_the_scaler():
+    weight = RNG.uniform(0.5, 2, size=len(X))
+    model = small(validation_fraction=0).fit(X, sample_weight=weight)
+    np.testing.assert_allclose(model.module_.scaler.shift, np.average(X, axis=0, weights=weight), atol=1e-6)
+
+
 def test_partial_fit_goes_on():
     model = small()
     for _ in range(4):

@@ -67,6 +67,25 @@ def test_large_offsets_lose_no_digits(scaler):
         assert len(y.unique()) == 50
 
 
+@every_scaler
+@pytest.mark.parametrize("unit", [1.0, 0.25])
+@pytest.mark.parametrize("shape", [(2,), (4, 2)])
+def test_a_row_of_weight_two_is_two_rows(scaler, unit, shape):
+    x, times = 5 + 3 * randn(8, *shape), torch.tensor([1, 2, 1, 3, 1, 1, 2, 5])
+    weighted = scaler().build(Space(shape)).fit(x, weight=unit * times)
+    repeated = fitted(scaler, x.repeat_interleave(times, 0))
+    for part, other in zip(weighted.buffers(), repeated.buffers(), strict=True):
+        torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-12)
+
+
+@every_scaler
+def test_a_row_of_no_weight_does_not_count(scaler):
+    x, weight = 5 + 3 * randn(9, 2), torch.tensor([1.0] * 8 + [0.0])
+    weighted, without = scaler().build(Space((2,))).fit(x, weight=weight), fitted(scaler, x[:8])
+    for part, other in zip(weighted.buffers(), without.buffers(), strict=True):
+        torch.testing.assert_close(part, other, rtol=1e-12, atol=1e-12)
+
+
 def test_standard():
     x = 5 + 3 * randn(50, 4)
     y = fitted(StandardScaler, x)(x)[0]

@@ -201,7 +201,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         model.build(space, goal, self._latent_dim(space, bottleneck))
         if self.precision == "64-true":
             model.double()
-        scaler.fit(rows.x)
+        scaler.fit(rows.x, weight=rows.weight)
         model.to(self._device)
         check_targets(model, target)
         self.module_ = model

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus.types import wide
 
-__all__ = ["batch_mean", "unit_means"]
+__all__ = ["batch_mean", "observed", "quantiles", "unit_means"]
 
 
 def batch_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -28,3 +31,29 @@ def unit_means(z: Tensor, weight: Tensor | None = None, mask: Tensor | None = No
         counts = counts * weight.view(-1, *[1] * (counts.dim() - 1))
     axes = tuple(range(z.dim() - 1))
     return (z * counts.unsqueeze(-1)).sum(axes) / counts.sum()
+
+
+def observed(x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """The unmasked positions of all rows, ``(m, D)`` in float64, and the weight of each; none of weight zero."""
+    columns, kept = x.flatten(0, -2), None
+    if mask is not None:
+        kept = (mask if mask.dim() < x.dim() else mask.all(-1)).flatten()
+    if weight is not None:
+        weight = weight.double().view(-1, *[1] * (x.dim() - 2)).expand(x.shape[:-1]).flatten()
+        kept = weight > 0 if kept is None else kept & (weight > 0)
+        weight = weight[kept]
+    return (columns if kept is None else columns[kept]).double(), weight
+
+
+def quantiles(values: np.ndarray, shares: Sequence[float], weight: np.ndarray | None = None) -> np.ndarray:
+    """Of each column, ``(len(shares), D)``, interpolated between ranks; a row has as many ranks as its weight
+    holds the least weight, so one of weight two counts as two rows of weight one."""
+    if weight is None:
+        return np.quantile(values, shares, axis=0)
+    found = []
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        last, one = weight[order].cumsum(), weight.min()
+        ranks = np.stack([last - weight[order], last - one], 1)  # of each row: its first and its last
+        found.append(np.interp(np.array(shares) * (last[-1] - one), ranks.ravel(), column[order].repeat(2)))
+    return np.stack(found, 1)

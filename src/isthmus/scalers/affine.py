@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from isthmus.nn.statistics import batch_mean, observed
 from isthmus.part import Scaler
 from isthmus.types import Space, sum_features
 
@@ -36,15 +37,12 @@ class UnitScaler(Scaler):
         self.register_buffer("scale", torch.ones(width, dtype=torch.float64))
         return self
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """shift and scale of the columns of ``(n, width)``, in float64."""
         return torch.zeros_like(x[0]), torch.ones_like(x[0])
 
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
-        columns = x.flatten(0, -2)
-        if mask is not None:
-            columns = columns[(mask if mask.dim() < x.dim() else mask.all(-1)).flatten()]
-        shift, scale = self.statistics(columns.double())
+    def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
+        shift, scale = self.statistics(*observed(x, mask, weight))
         spread = scale > 1e-12 * shift.abs().clamp(min=1e-12)  # rounding alone, or a constant column
         self.shift.copy_(shift)
         self.scale.copy_(torch.where(spread, scale, 1.0))
@@ -65,8 +63,11 @@ class StandardScaler(UnitScaler):
 
     formula: ClassVar[str] = "(x − mean) / std"
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.mean(0), x.std(0, correction=0)
+    def statistics(self, x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if weight is None:
+            return x.mean(0), x.std(0, correction=0)
+        mean = batch_mean(x, weight)
+        return mean, batch_mean((x - mean).square(), weight).sqrt()
 
 
 class MinMaxScaler(UnitScaler):
@@ -74,7 +75,7 @@ class MinMaxScaler(UnitScaler):
 
     formula: ClassVar[str] = "(x − min) / (max − min)"
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         low, high = x.amin(0), x.amax(0)
         return low, high - low
 
@@ -91,14 +92,15 @@ class AutoScaler(StandardScaler):
 
     formula: ClassVar[str] = "x/255 for bytes; x for wide or mostly constant columns in [0, 1]; else (x − mean) / std"
 
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
-        super().fit(x, mask)
+    def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
+        super().fit(x, mask, weight)
         if x.dim() > 2 and x.dtype == torch.uint8:
             self.shift.fill_(0)
             self.scale.fill_(255)
         elif x.dim() == 2:
-            low, high = x.amin(0), x.amax(0)
-            at_an_end = torch.maximum((x == low).double().mean(0), (x == high).double().mean(0))
+            columns, weight = observed(x, mask, weight)
+            low, high = columns.amin(0), columns.amax(0)
+            at_an_end = torch.maximum(*(batch_mean((columns == end).double(), weight) for end in (low, high)))
             as_it_is = (low >= 0) & (high <= 1) & ((self.scale >= LEAST_DEVIATION) | (at_an_end >= 0.5))
             self.shift.masked_fill_(as_it_is, 0)
             self.scale.masked_fill_(as_it_is, 1)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.nn.statistics import observed, quantiles
 from isthmus.part import Scaler
 from isthmus.types import Space, sum_features
 
@@ -39,15 +40,14 @@ class RobustScaler(Scaler):
         self.register_buffer("scale", torch.ones(width, dtype=torch.float64))
         return self
 
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> Self:
-        columns = x.flatten(0, -2)
-        if mask is not None:
-            columns = columns[(mask if mask.dim() < x.dim() else mask.all(-1)).flatten()]
-        values = columns.double().cpu().numpy()
-        low, median, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
+        columns, weight = observed(x, mask, weight)
+        values = columns.cpu().numpy()
+        weights = None if weight is None else weight.cpu().numpy()
+        low, median, high = quantiles(values, [0.25, 0.5, 0.75], weights)
         rounding = 1e-12 * np.maximum(np.abs(median), 1e-12)
         scale = (high - low) / NORMAL_IQR
-        scale = np.where(scale > rounding, scale, values.std(0))
+        scale = np.where(scale > rounding, scale, _deviation(values, weights))
         self.shift.copy_(torch.from_numpy(median))
         self.scale.copy_(torch.from_numpy(np.where(scale > rounding, scale, 1.0)))
         return self
@@ -62,3 +62,7 @@ class RobustScaler(Scaler):
         """Σ −log scale − ½ log(1 + ((x − median) / scale)²)."""
         z = (x - self.shift) / self.scale
         return sum_features(-self.scale.log() - 0.5 * z.square().log1p(), mask)
+
+
+def _deviation(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return np.sqrt(np.average((values - np.average(values, 0, weight)) ** 2, 0, weight))
