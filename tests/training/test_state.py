@@ -14,7 +14,7 @@ from isthmus.losses import GaussianNLL
 from isthmus.optimizers import SGD, Adam
 from isthmus.penalties import KLPrior
 from isthmus.schedules import Cosine
-from isthmus.training.callbacks import EarlyStopping, WeightSchedule
+from isthmus.training.callbacks import EarlyStopping, WeightAverage, WeightSchedule
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident
 from isthmus.training.rng import isolated_rng
@@ -35,7 +35,7 @@ class Saver(KLPrior):
             self.saved = self.loop.state.state_dict()
 
 
-def run(seed, optimizer, compile, *, save_at=-1, resume=None):
+def run(seed, optimizer, compile, *, save_at=-1, resume=None, stopping=True):
     """A VAE with dropout, corruption, schedules and validation: 6 epochs of 4 steps."""
     encoder = MLPEncoder((5,), "relu", "batch", dropout=0.2)
     parts = {"bottleneck": Gaussian(), "loss": GaussianNLL(), "corruption": Masking(0.1)}
@@ -50,7 +50,11 @@ def run(seed, optimizer, compile, *, save_at=-1, resume=None):
         max_epochs=6,
         compile=compile,
         validation=Resident(Batch(randn(20, 4, seed=9, dtype=torch.float32)), 20, 0),
-        callbacks=[EarlyStopping(patience=2), WeightSchedule("saver", epochs=4)],
+        callbacks=[
+            *([EarlyStopping(patience=2)] if stopping else []),
+            WeightSchedule("saver", epochs=4),
+            WeightAverage(),
+        ],
         seed=3,
     )
     penalty.__dict__["loop"] = None
@@ -77,6 +81,14 @@ def test_resumed_in_the_middle_of_an_epoch(optimizer, at, compile):
         assert torch.equal(resumed.step.state_dict()[name], value), name
     for name, tensors in whole.memory.items():
         assert all(torch.equal(a, b) for a, b in zip(tensors, resumed.memory[name], strict=True)), name
+
+
+def test_a_resumed_run_ends_with_the_average_of_all_epochs():
+    whole, _, saved = run(1, Adam(), False, save_at=14, stopping=False)
+    resumed, _, _ = run(2, Adam(), False, resume=saved, stopping=False)
+    assert whole.best_weights is None
+    for name, value in whole.step.state_dict().items():
+        assert torch.equal(resumed.step.state_dict()[name], value), name
 
 
 def test_what_is_saved_does_not_move_with_the_run():

@@ -22,7 +22,11 @@ logger = logging.getLogger("isthmus")
 
 class Callback:
     """Override what you need. ``loop.state`` is the whole `TrainState`; set ``loop.state.stop`` to a
-    reason to end training after this epoch."""
+    reason to end training after this epoch.
+
+    What a callback remembers from one epoch to the next it gives in ``state_dict``, so that a run that is
+    saved and goes on elsewhere has it; such a run calls ``on_fit_start`` with ``loop.state.n_steps`` above 0.
+    """
 
     def on_fit_start(self, loop: Loop) -> None:
         """Before the first step."""
@@ -35,6 +39,13 @@ class Callback:
 
     def on_fit_end(self, loop: Loop) -> None:
         """After the last step, with the best weights in place; also where training ends by an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers: tensors, numbers, strings, lists and dicts."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember what `state_dict` gave."""
 
 
 class EarlyStopping(Callback):
@@ -102,9 +113,11 @@ class WeightAverage(Callback):
 
     def __init__(self, decay: float = 0.9) -> None:
         self.decay = decay
+        self.weights: dict[str, Tensor] = {}
 
     def on_fit_start(self, loop: Loop) -> None:
-        self.weights: dict[str, Tensor] = {}
+        if loop.state.n_steps == 0:
+            self.weights = {}
 
     @torch.no_grad()
     def on_epoch_end(self, loop: Loop) -> None:
@@ -117,6 +130,12 @@ class WeightAverage(Callback):
     def on_fit_end(self, loop: Loop) -> None:
         if self.weights and loop.state.best_weights is None:
             loop.step.model.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.weights = state["weights"]
 
 
 class Binarize(Callback):

@@ -79,6 +79,7 @@ class Loop:
 
     @property
     def total_steps(self) -> int:
+            self.callbacks,
         """Steps of the whole run."""
         return self.max_epochs * self.source.steps_per_epoch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from isthmus.objective import TrainStep
 from isthmus.optimizers import Memory
+from isthmus.training.callbacks import Callback
 from isthmus.training.resident import Sampler
 
 __all__ = ["TrainState"]
@@ -17,7 +19,8 @@ __all__ = ["TrainState"]
 
 @dataclass
 class TrainState:
-    """Weights, optimiser, schedules, sampler position, generators, early stopping's memory, history.
+    """Weights, optimiser, schedules, sampler position, generators, early stopping's memory, history, and what
+    callbacks remember.
 
     It can be saved at any step: `state_dict` is a tree of tensors, numbers, strings, lists and dicts.
     """
@@ -26,6 +29,7 @@ class TrainState:
     memory: Memory
     learning_rate: Tensor
     sampler: Sampler
+    callbacks: Sequence[Callback] = ()
     n_steps: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -43,6 +47,7 @@ class TrainState:
                 "memory": self.memory,
                 "learning_rate": self.learning_rate,
                 "sampler": self.sampler.state_dict(),
+                "callbacks": [callback.state_dict() for callback in self.callbacks],
                 "rng": torch.get_rng_state(),
                 **{name: getattr(self, name) for name in _PLAIN},
             }
@@ -57,6 +62,8 @@ class TrainState:
                 mine.copy_(saved)
         self.learning_rate.copy_(state["learning_rate"])
         self.sampler.load_state_dict(state["sampler"])
+        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(saved)
         torch.set_rng_state(state["rng"])
         for name in _PLAIN:
             setattr(self, name, state[name])
