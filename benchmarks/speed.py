@@ -267,7 +267,7 @@ def loop_cost(schedule: Any, clock: Clock, pairs: int = 100) -> dict[str, float]
     case, X = CASES[0], rows_of("table")[:2048]
     step = TrainStep(estimator(case, 1, False).fit(X).module_, Objective())
     source = Resident(Batch(torch.from_numpy(X)), case.batch, 0)
-    loop = Loop(step, source, Adam(), learning_rate=1e-3, max_epochs=10**6, schedule=schedule)
+    loop = Loop(step, source, Adam(), learning_rate=1e-3, max_epochs=10**6, schedule=schedule, compile=False)
     epoch, state, n = loop._minibatch_epoch(), loop.state, source.steps_per_epoch
     parameters, rate = loop.parameters, state.learning_rate
     batches = [source.next() for _ in range(n)]

@@ -71,11 +71,7 @@ def test_traces_to_the_bits_of_eager():
         step, adam, rate = step_of(Trimmed(0.3, [kl()], after=2)), Adam(), torch.tensor(1e-2, dtype=torch.float64)
         memory = adam.state(list(step.parameters()))
         batches = [Batch(torch.randn(10, 4, generator=torch.Generator().manual_seed(i))) for i in range(5)]
-        run = (
-            replayed_step(step, adam, memory, None, batches[0], rate)
-            if replay
-            else eager_step(step, adam, memory, None)
-        )
+        run = (replayed_step if replay else eager_step)(step, adam, memory, None)
         torch.manual_seed(1)
         for batch in batches:
             run(batch, rate)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import chain
 from typing import NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -68,16 +70,14 @@ def assert_replay_has_eager_bits(make, optimizer=None, clip_norm=None, precision
         trained = [parameter for parameter in step.parameters() if parameter.requires_grad]
         memory, rate = optimizer.state(trained), torch.tensor(0.05, dtype=torch.float64)
         before = [parameter.detach().clone() for parameter in trained]
-        if replay:
-            run = replayed_step(step, optimizer, memory, clip_norm, batches[0], rate, precision)
-        else:
-            run = eager_step(step, optimizer, memory, clip_norm, precision)
-        assert all(torch.equal(old, new) for old, new in zip(before, trained, strict=True))  # tracing moves nothing
+        run = (replayed_step if replay else eager_step)(step, optimizer, memory, clip_norm, precision)
         torch.manual_seed(1)
         terms = []
-        for i, batch in enumerate(batches):
-            rate.fill_(0.05 / (i + 1))
-            terms += run(batch, rate).values()
+        with patch.object(logging.getLogger("isthmus"), "warning") as warned:
+            for i, batch in enumerate(batches):
+                rate.fill_(0.05 / (i + 1))
+                terms += run(batch, rate).values()
+        warned.assert_not_called()  # all of it was recorded
         assert not all(torch.equal(old, new) for old, new in zip(before, trained, strict=True))
         results.append([*terms, *step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())])
     for eager, replayed in zip(*results, strict=True):

@@ -70,8 +70,10 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     device : str
         "auto" takes CUDA where there is one.
     precision : {"32-true", "64-true", "bf16-mixed"}
-    compile : {False, "replay"}
-        "replay" traces the step once and replays it: the same bits, less Python.
+    compile : {"auto", False, "replay"}
+        How a step is run, to the same bits. "replay" records the first step and replays it, which leaves out
+        Python and autograd; False runs each as it is written, so that Python in a part of your own, a counter
+        or a print, runs in each. "auto" replays the library's own parts, on a CPU, from 100 steps on.
     random_state : int, RandomState or None
     verbose : bool
         A progress bar on stderr.
@@ -98,7 +100,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     monitor: str = "val_objective"
     device: str = "auto"
     precision: str = "32-true"
-    compile: bool | str = False
+    compile: bool | str = "auto"
     random_state: Any = None
     verbose: bool = False
     callbacks: Sequence[Callback] = ()
@@ -122,7 +124,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "monitor": instance(str, "a name of the history"),
         "device": instance(str, "a device such as 'auto', 'cpu', 'cuda'"),
         "precision": choice(["32-true", "64-true", "bf16-mixed"]),
-        "compile": choice([False, "replay"]),
+        "compile": choice(["auto", False, "replay"]),
         "verbose": instance((bool, int), "True or False"),
         "callbacks": instance((list, tuple), "a list of callbacks"),
     }

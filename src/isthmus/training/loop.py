@@ -26,6 +26,9 @@ __all__ = ["Loop", "evaluate"]
 
 logger = logging.getLogger("isthmus")
 
+LEAST_TO_REPLAY = 100
+"""Steps: a replay saves a quarter of a millisecond or more in each, a record costs some ten."""
+
 
 class Loop:
     """Batches to weights: one step after another, terms averaged an epoch, callbacks between epochs.
@@ -38,8 +41,9 @@ class Loop:
         Gives full training batches.
     optimizer, learning_rate, schedule, clip_norm, max_epochs, precision
         As in the estimators.
-    compile : {False, "replay"}
-        How the step is run.
+    compile : {"auto", False, "replay"}
+        How the step is run: as written, or recorded once and replayed. "auto" replays 100 steps and more of
+        the library's own parts and callbacks on a CPU.
     validation : Resident, optional
         Rows whose objective is evaluated after each epoch with one fixed draw of noise.
     callbacks : sequence of Callback
@@ -59,7 +63,7 @@ class Loop:
         clip_norm: float | None = None,
         max_epochs: int = 100,
         precision: str = "32-true",
-        compile: bool | str = False,
+        compile: bool | str = "auto",
         validation: Resident | None = None,
         callbacks: Sequence[Callback] = (),
         seed: int = 0,
@@ -126,20 +130,22 @@ class Loop:
         return epoch
 
     def _make_run(self) -> Run:
-        eager = eager_step(self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision)
-        if self.compile != "replay":
-            return eager
-        self.step.train()
-        state = self.state
-        return replayed_step(
-            self.step,
-            self.optimizer,
-            state.memory,
-            self.clip_norm,
-            self.source.first(),
-            state.learning_rate,
-            self.precision,
-        )
+        reason = self._against_replay()
+        logger.info("compile=%r: steps %s", self.compile, f"run as written, {reason}" if reason else "are replayed")
+        way = eager_step if reason else replayed_step
+        return way(self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision)
+
+    def _against_replay(self) -> str:
+        """Why steps run as written, "" where they are replayed: a rule over what is trained and how long."""
+        if self.compile != "auto":
+            return "" if self.compile == "replay" else "as asked for"
+        given = {type(piece) for piece in [*self.step.modules(), *self.callbacks, self.optimizer]}
+        others = sorted(cls.__name__ for cls in given if not cls.__module__.startswith(("isthmus.", "torch.nn.")))
+        if others:
+            return f"since {', '.join(others)} may do more in Python than a record holds"
+        if self.parameters[0].device.type != "cpu":
+            return "since replays are held to the same bits on a CPU only"
+        return "" if self.total_steps >= LEAST_TO_REPLAY else f"since {self.total_steps} steps are few"
 
     def _close_epoch(self, started: float) -> None:
         state = self.state

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory, Optimizer, clip_gradients
-from isthmus.training.graph import simplify
+from isthmus.training.graph import Recorder
 from isthmus.types import Batch
 
 __all__ = ["eager_step", "replayed_step"]
+
+logger = logging.getLogger("isthmus")
 
 Run = Callable[[Batch, Tensor], Terms]
 """One step on a batch at a learning rate: moves parameters and memory in place, gives the terms."""
@@ -39,61 +42,46 @@ def eager_step(
 
 
 def replayed_step(
-    step: TrainStep,
-    optimizer: Optimizer,
-    memory: Memory,
-    clip_norm: float | None,
-    example: Batch,
-    learning_rate: Tensor,
-    precision: str = "32-true",
+    step: TrainStep, optimizer: Optimizer, memory: Memory, clip_norm: float | None, precision: str = "32-true"
 ) -> Run:
-    """The same step, traced once as one graph and replayed: the bits of `eager_step`, less Python.
+    """The first step runs as it is written and is recorded; the others replay it: the same bits, less Python.
 
-    Tracing moves nothing: it runs on fake tensors. A part that looks at a tensor's value, indexes
-    by a mask or changes a Python attribute in `forward` cannot be traced.
+    A part that looks at a tensor's value, indexes by a mask, or reads a tensor that is neither a
+    parameter nor a buffer cannot be recorded: its steps run as written, with a warning. What `forward`
+    does in Python alone (a counter, a branch on an attribute) happens in the first step only.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
+    eager = eager_step(step, optimizer, memory, clip_norm, precision)
+    fixed = [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())]
+    replay: Run | None = None
 
-    names = [name for name, parameter in step.named_parameters() if parameter.requires_grad]
-    parameters = [step.get_parameter(name) for name in names]
-    frozen = {name: parameter.detach() for name, parameter in step.named_parameters() if not parameter.requires_grad}
-    buffers = {**dict(step.named_buffers()), **frozen}
-    keys = [key for key, tensors in memory.items() for _ in tensors]
-    present = [field is not None for field in example]
-    outputs: list[str] = []
-
-    def pure(
-        values: list[Tensor], held: list[Tensor], moments: list[Tensor], fields: list[Tensor], rate: Tensor
-    ) -> list[Tensor]:
-        given = iter(fields)
-        batch = Batch(*[next(given) if there else None for there in present])  # type: ignore[arg-type]
-        state: Memory = {key: [] for key in memory}
-        for key, moment in zip(keys, moments, strict=True):
-            state[key].append(moment)
-        with torch.enable_grad():
-            leaves = [value.detach().requires_grad_() for value in values]
-            tensors = {**dict(zip(names, leaves, strict=True)), **dict(zip(buffers, held, strict=True))}
-            with _autocast(batch.x.device, precision):
-                total, terms = functional_call(step, tensors, (batch,))
-            gradients = _gradients(total, leaves, clip_norm)
-        optimizer.update(values, gradients, state, rate)
-        outputs[:] = terms
-        return list(terms.values())
-
-    moments = [moment for tensors in memory.values() for moment in tensors]
-    held = list(buffers.values())
-    with torch.no_grad():
-        values = [parameter.detach() for parameter in parameters]
-        fields = [field for field in example if field is not None]
-        graph = simplify(make_fx(pure, tracing_mode="fake")(values, held, moments, fields, learning_rate))
-    fixed = [*values, *held, *moments]
-
-    def run(batch: Batch, rate: Tensor) -> Terms:
-        with torch.no_grad():
-            given = [field for field in batch if field is not None]
-            return dict(zip(outputs, graph(*fixed, *given, rate), strict=True))
+    def run(batch: Batch, learning_rate: Tensor) -> Terms:
+        nonlocal replay
+        if replay is None:
+            terms, replay = _recorded(eager, fixed, batch, learning_rate)
+            return terms
+        return replay(batch, learning_rate)
 
     return run
+
+
+def _recorded(eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: Tensor) -> tuple[Terms, Run]:
+    """One step as written, and the way to run the ones that follow."""
+    with Recorder([*_present(batch), learning_rate, *fixed]) as recorder:
+        terms = eager(batch, learning_rate)
+    if recorder.obstacle is not None:
+        logger.warning("steps cannot be replayed and run as written: %s", recorder.obstacle)
+        return terms, eager
+    names, graph = list(terms), recorder.replay(list(terms.values()))
+
+    def replay(batch: Batch, learning_rate: Tensor) -> Terms:
+        with torch._C._AutoDispatchBelowAutograd():  # where the operations were recorded
+            return dict(zip(names, graph(*_present(batch), learning_rate, *fixed), strict=True))
+
+    return terms, replay
+
+
+def _present(batch: Batch) -> list[Tensor]:
+    return [field for field in batch if field is not None]
 
 
 def _gradients(total: Tensor, parameters: Sequence[Tensor], clip_norm: float | None) -> list[Tensor]:
