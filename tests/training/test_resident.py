@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings, strategies as st
 
-from isthmus.training.resident import Resident, Sampler, content_order
+from isthmus.training.resident import Resident, Sampler, batches_ahead, content_order
 from isthmus.types import Batch
 from toys import randn
 
@@ -58,3 +58,31 @@ def test_rows_keep_together():
 def test_the_content_alone_decides_the_content_order():
     x, shuffle = randn(30, 2, 3), torch.randperm(30, generator=torch.Generator().manual_seed(0))
     assert torch.equal(x[content_order(x)], x[shuffle][content_order(x[shuffle])])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.sampled_from([1, 3, 4, 16]), st.integers(0, 6))
+def test_rows_gathered_ahead_are_those_of_the_sampler(n, batch, resumed_at):
+    rows = Batch(torch.arange(16.0 * n).view(n, 16))
+    source, plain = Resident(rows, batch, 0), Resident(rows, batch, 0)
+    for i in range(3 * source.steps_per_epoch):
+        if i == resumed_at:
+            source = Resident(rows, batch, 5)
+            source.sampler.load_state_dict(plain.sampler.state_dict())
+        assert torch.equal(source.next().x, rows.x[plain.sampler.next()])
+
+
+def test_rows_gathered_ahead_are_dropped_where_the_rows_are_written():
+    source = Resident(Batch(torch.zeros(64, 16)), 4, 0)
+    assert (source.next().x == 0).all()
+    source.rows.x.fill_(1)
+    assert (source.next().x == 1).all()
+
+
+def test_only_whole_cache_lines_are_gathered_ahead():
+    weight = torch.ones(64)
+    assert batches_ahead(Batch(torch.zeros(64, 16)), 4) == 2**18 // 256
+    assert batches_ahead(Batch(torch.zeros(64, 16), weight=weight), 16) == 2**18 // (1024 + 64)
+    assert batches_ahead(Batch(torch.zeros(64, 16), weight=weight), 4) == 1  # 16 bytes of weights
+    assert batches_ahead(Batch(torch.zeros(64, 5)), 4) == 1
+    assert batches_ahead(Batch(torch.zeros(64, 10_000)), 16) == 1

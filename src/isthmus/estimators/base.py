@@ -39,6 +39,8 @@ MAX_REPEATS = 10
 """Whole-numbered sample weights repeat rows, as long as the rows grow at most so many times."""
 LEAST_TO_SPLIT = 50
 """With fewer rows none are held out for validation."""
+SCALED_AT_ONCE = 256
+"""Rows; their float64 values should fit the processor's cache."""
 
 
 @dataclass(eq=False, repr=False)
@@ -132,6 +134,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             Before any training.
         """
         self._check()
+        keep_freed_memory()
         parts, seed = self._resolve_training(), self._seed()
         rows = self._rows(X, y, reset=True)
         held = None if validation_data is None else self._validation_rows(validation_data)
@@ -141,8 +144,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             rows = rows.map(lambda field: field.index_select(0, order))
             if held is None and self.validation_fraction > 0:
                 rows, held = self._split(rows, seed)
-            self._build(rows)
-            loop = self._loop(rows, held, seed, *parts)
+            scaled = self._build(rows)
+            loop = self._loop(scaled, held, seed, *parts)
             _train(loop)
         self._close(loop)
         return self
@@ -151,13 +154,13 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         """One epoch over X; scaler and shapes are those of the first call."""
         first = not self.__sklearn_is_fitted__()
         self._check()
+        keep_freed_memory()
         parts = self._resolve_training()
         rows = check_weights(self._rows(X, y, reset=first), sample_weight, MAX_REPEATS)
         seed = self._seed() + (0 if first else self.n_iter_)
         with isolated_rng(seed, self._device):
-            if first:
-                self._build(rows)
-            loop = self._loop(rows, None, seed, *parts, max_epochs=1)
+            scaled = self._build(rows) if first else scale_rows(self.module_, rows)
+            loop = self._loop(scaled, None, seed, *parts, max_epochs=1)
             loop.state.memory = getattr(self, "_memory", loop.state.memory)
             _train(loop)
         self._memory = loop.state.memory
@@ -188,8 +191,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         held, kept = order[:n_held], order[n_held:]
         return rows.map(lambda field: field.index_select(0, kept)), rows.map(lambda field: field.index_select(0, held))
 
-    def _build(self, rows: Batch) -> None:
-        """Choose, build and scale the line for these rows; ``module_`` is the result."""
+    def _build(self, rows: Batch) -> Batch:
+        """Choose, build and scale the line for these rows, and scale them; ``module_`` is the line."""
         target = rows.x if rows.y is None else rows.y
         space, goal = Space(tuple(rows.x.shape[1:])), Space(tuple(target.shape[1:]))
         loss = self._loss_for(target)
@@ -203,20 +206,22 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             model.double()
         scaler.fit(rows.x, weight=rows.weight)
         model.to(self._device)
-        check_targets(model, target)
+        scaled = scale_rows(model, rows)
+        check_targets(model.loss, scaled)
         self.module_ = model
         self._n_features_out = built(bottleneck).shape[-1] or 1
+        return scaled
 
     def _loop(
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
     ) -> Loop:
-        keep_freed_memory()
-        source = Resident(self._scaled(rows), self.batch_size, seed + 2)
+        source = Resident(rows, self.batch_size, seed + 2)
         n_epochs = self.max_epochs if max_epochs is None else max_epochs
         objective = self._objective(n_epochs * source.steps_per_epoch)
         step = TrainStep(self.module_, objective.to(self._device))
         if held is not None:
-            check_targets(self.module_, held.x if held.y is None else held.y)
+            held = scale_rows(self.module_, held)
+            check_targets(self.module_.loss, held)
         self._check_monitor(step, source, held)
         callbacks = [*self.callbacks]
         if held is not None or self.monitor != "val_objective":
@@ -233,7 +238,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             max_epochs=n_epochs,
             precision=self.precision,
             compile=self.compile,
-            validation=None if held is None else Resident(self._scaled(held), len(held.x), seed),
+            validation=None if held is None else Resident(held, len(held.x), seed),
             callbacks=callbacks,
             seed=seed + 3,
         )
@@ -245,24 +250,11 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         if self.monitor not in known and not (held is None and self.monitor == "val_objective"):
             raise ParameterError(f"monitor must be one of {known}, got {self.monitor!r}")
 
-    @torch.no_grad()
-    def _scaled(self, rows: Batch) -> Batch:
-        """The rows in the network's units, on its device: done once, so no step does it."""
-        model, device = self.module_, self._device
-
-        def scale(values: Tensor) -> Tensor:
-            return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(8192)])
-
-        x = scale(rows.x)
-        self.objective_ = loop.step.objective
-        y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
-        weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
-        return rows._replace(x=x, y=y, weight=weight)
-
     def _close(self, loop: Loop) -> None:
         state = loop.state
         self.history_ = state.history
         self.n_iter_ = state.epoch
+        self.objective_ = loop.step.objective
         self.module_.eval()
         hooks = [part for part in self.module_.modules() if isinstance(part, Part) and hasattr(part, "after_fit")]
         if hooks:
@@ -278,13 +270,26 @@ def _train(loop: Loop) -> None:
         loop.run()
 
 
-def check_targets(model: EncoderDecoder, target: Tensor) -> None:
+@torch.no_grad()
+def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
+    """The rows in the network's units, on its device: done once, so no step does it."""
+    device = model.device
+
+    def scale(values: Tensor) -> Tensor:
+        return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(SCALED_AT_ONCE)])
+
+    x = scale(rows.x)
+    y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
+    weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
+    return rows._replace(x=x, y=y, weight=weight)
+
+
+def check_targets(loss: Loss, scaled: Batch) -> None:
     """Raise `DataError` where a (scaled) target lies outside what the loss allows."""
-    loss = model.loss
     if loss.bounds is None:
         return
-    values = model.scale(target.to(model.device))[0] if model.scales_target else target
-    low, high = float(values.min()), float(values.max())
+    values = scaled.x if scaled.y is None else scaled.y
+    low, high = (float(end) for end in values.aminmax())
     if low < loss.bounds[0] or high > loss.bounds[1]:
         raise DataError(
             f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "

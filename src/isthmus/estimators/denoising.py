@@ -55,10 +55,11 @@ class DenoisingAutoencoder(EncoderDecoderEstimator):
             raise DataError(f"y (the clean rows) must have X's shape {wanted}, got {shape}")
         return Batch(x, self._read(clean, name="y"))
 
-    def _build(self, rows: Batch) -> None:
-        super()._build(rows)
+    def _build(self, rows: Batch) -> Batch:
+        scaled = super()._build(rows)
         if rows.y is not None:
             self.module_.corruption = None
+        return scaled
 
     def corrupt(self, X: Any, random_state: int = 0) -> np.ndarray:
         """X as the encoder sees it in training: damaged, in the user's units and layout."""

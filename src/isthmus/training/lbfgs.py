@@ -12,7 +12,7 @@ from torch import Tensor
 from isthmus.errors import ParameterError
 from isthmus.objective import Terms
 from isthmus.optimizers import LBFGS
-from isthmus.training.rng import seeded_noise
+from isthmus.training.rng import reseed, seeded_noise
 
 if TYPE_CHECKING:
     from isthmus.training.loop import Loop
@@ -38,7 +38,7 @@ def lbfgs_epoch(loop: Loop) -> Callable[[], None]:
     hint = " in single precision; precision='64-true' may" if single else ""
 
     def evaluate() -> tuple[Tensor, Terms]:
-        _reseed(loop.seed, rows.x.device)
+        reseed(loop.seed, rows.x.device)  # dropout draws from torch's own generators, which `fit` has forked
         total, terms = loop.step(rows, seeded_noise(loop.seed))
         return total, terms
 
@@ -67,13 +67,6 @@ def lbfgs_epoch(loop: Loop) -> Callable[[], None]:
         state.n_steps += 1
 
     return epoch
-
-
-def _reseed(seed: int, device: torch.device) -> None:
-    """Dropout draws from torch's own generators, which `fit` has forked; `torch.manual_seed` is 200 µs slower."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def _refuse(loop: Loop) -> None:

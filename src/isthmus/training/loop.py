@@ -79,11 +79,11 @@ class Loop:
             optimizer.state(self.parameters),
             torch.tensor(learning_rate, dtype=torch.float64, device=device),
             source.sampler,
+            self.callbacks,
         )
 
     @property
     def total_steps(self) -> int:
-            self.callbacks,
         """Steps of the whole run."""
         return self.max_epochs * self.source.steps_per_epoch
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from isthmus.types import Batch
 
-__all__ = ["Resident", "Sampler", "content_order"]
+__all__ = ["Resident", "Sampler", "batches_ahead", "content_order"]
+
+AHEAD, CACHE_LINE = 2**18, 64
+"""Bytes."""
 
 
 class Sampler:
@@ -30,16 +33,16 @@ class Sampler:
 
     def next(self) -> Tensor:
         """The next batch's rows, ``(batch_size,)``."""
-        stop = self.cursor + self.batch_size
-        if stop <= len(self.order):
-            chosen = self.order[self.cursor : stop]
-        else:
-            rest = self.order[self.cursor :]
-            self.order = torch.randperm(self.n_rows, generator=self.generator)
-            stop = self.batch_size - len(rest)
-            chosen = torch.cat([rest, self.order[:stop]]) if len(rest) else self.order[:stop]
-        self.cursor = stop
-        return chosen
+        start = self.advance()
+        return self.order[start : start + self.batch_size]
+
+    def advance(self) -> int:
+        """Where in ``order`` the next batch begins; what is left of a permutation goes ahead of the next one."""
+        if self.cursor + self.batch_size > len(self.order):
+            permutation = torch.randperm(self.n_rows, generator=self.generator)
+            self.order, self.cursor = torch.cat([self.order[self.cursor :], permutation]), 0
+        self.cursor += self.batch_size
+        return self.cursor - self.batch_size
 
     def state_dict(self) -> dict[str, Any]:
         """Where in which permutation the stream stands."""
@@ -49,6 +52,15 @@ class Sampler:
         """Go on from there."""
         self.order, self.cursor = state["order"], state["cursor"]
         self.generator.set_state(state["generator"])
+
+
+class _Block(NamedTuple):
+    """The rows of some batches, gathered together: those of ``order`` from ``start``, as they were at ``versions``."""
+
+    rows: Batch
+    order: Tensor
+    start: int
+    versions: list[int]
 
 
 class Resident:
@@ -67,6 +79,8 @@ class Resident:
     def __init__(self, rows: Batch, batch_size: int, seed: int) -> None:
         self.rows = rows
         self.sampler = Sampler(len(rows.x), batch_size, seed)
+        self._n_ahead = batches_ahead(rows, self.sampler.batch_size)
+        self._block: _Block | None = None
 
     def __len__(self) -> int:
         return len(self.rows.x)
@@ -77,8 +91,15 @@ class Resident:
         return self.sampler.steps_per_epoch
 
     def next(self) -> Batch:
-        """The next training batch."""
-        return self.take(self.sampler.next())
+        """The next training batch: views of rows that are gathered some batches at a time."""
+        start, order, size = self.sampler.advance(), self.sampler.order, self.sampler.batch_size
+        versions, block = [field._version for field in self.rows if field is not None], self._block
+        end = 0 if block is None else block.start + len(block.rows.x)
+        if block is None or block.order is not order or block.versions != versions or start + size > end:
+            gathered = self.take(order[start : start + self._n_ahead * size])
+            block = self._block = _Block(gathered, order, start, versions)
+        first = start - block.start
+        return block.rows.map(lambda field: field[first : first + size])
 
     def take(self, index: Tensor) -> Batch:
         """These rows."""
@@ -99,6 +120,15 @@ class Resident:
         return self.slice(0, self.sampler.batch_size)
 
 
+def batches_ahead(rows: Batch, batch_size: int) -> int:
+    """How many batches are gathered in one call, which costs more than the rows of a small table.
+
+    One, where the view of a batch would begin off a cache line: that might change the bits of a product.
+    """
+    sizes = [batch_size * field[0].nbytes for field in rows if field is not None]
+    return max(1, AHEAD // sum(sizes)) if all(size % CACHE_LINE == 0 for size in sizes) else 1
+
+
 def content_order(x: Tensor) -> Tensor:
     """An order of the rows that depends on their content alone: sorted by a fixed random projection.
 
@@ -107,5 +137,5 @@ def content_order(x: Tensor) -> Tensor:
     """
     flat = x.reshape(len(x), -1)
     direction = torch.randn(flat.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    keys = torch.cat([chunk.double() @ direction for chunk in flat.split(4096)])
+    keys = torch.cat([chunk.double() @ direction for chunk in flat.split(256)])  # small enough for the cache
     return keys.argsort(stable=True)
