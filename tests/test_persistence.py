@@ -310,6 +310,33 @@ def test_a_rename_that_fails_puts_the_old_model_back(model, folder, table, tmp_p
     assert contents(tmp_path) == before
 
 
+CUT_OFF = """
+import os, pathlib, pickle, sys
+rename = pathlib.Path.rename
+def end(path, target):
+    if path.suffix == ".partial":
+        os._exit(9)
+    return rename(path, target)
+pathlib.Path.rename = end
+pickle.load(open(sys.argv[1], "rb")).save(sys.argv[2], overwrite=True)
+"""
+
+
+def test_an_overwrite_that_is_cut_off_between_its_renames_leaves_the_old_model(model, folder, table, tmp_path, caplog):
+    other = fit(isthmus.Autoencoder, table)
+    (tmp_path / "other").write_bytes(pickle.dumps(other))
+    ended = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path / "other"), str(folder)], check=False)
+    assert ended.returncode == 9
+    assert not folder.exists()
+    assert_same(isthmus.load(folder), model, table)
+    assert "was cut off" in caplog.text
+    with pytest.raises(FileError, match="exists"):
+        other.save(folder)
+    other.save(folder, overwrite=True)
+    assert_same(isthmus.load(folder), other, table)
+    assert not (tmp_path / ".model.old").exists()
+
+
 MOUNTED = """
 import pickle, sys
 model, where = pickle.load(open(sys.argv[1], "rb")), sys.argv[2] + "/model"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from isthmus.errors import FileError
 
-__all__ = ["Writer", "check_free", "digest", "read_json", "replace_file", "resolved", "write_folder"]
+__all__ = ["Writer", "check_free", "digest", "read_json", "replace_file", "resolved", "standing", "write_folder"]
 
 logger = logging.getLogger("isthmus")
 
@@ -39,8 +39,21 @@ def resolved(path: str | os.PathLike[str]) -> Path:
         raise FileError(f"{path}: not a usable path: {error}") from error
 
 
+def standing(path: Path) -> Path:
+    """The path; or, where an overwrite was cut off between its two renames, the folder that it set aside."""
+    aside = _aside(path)
+    return aside if os.path.isdir(aside) and not os.path.lexists(path) else path
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
 def write_folder(path: Path, files: Mapping[str, Writer], overwrite: bool) -> None:
     """Write the files beside ``path``, sync them, and rename: what stood there stands until the new is complete.
+
+    An old folder is set aside by a rename of its own. Where the process ends between the two, `standing`
+    finds the old one.
 
     Raises
     ------
@@ -85,13 +98,14 @@ def check_free(path: Path, files: Collection[str], overwrite: bool) -> None:
         if not path.parent.is_dir():
             what = "is not a folder" if path.parent.exists() else "does not exist"
             raise FileError(f"cannot write {path}: {path.parent} {what}")
-        if not os.path.lexists(path):
+        held = standing(path)
+        if not os.path.lexists(held):
             return
         if not overwrite:
             raise FileError(f"{path} exists; choose another path or overwrite it")
-        if not path.is_dir():
+        if not held.is_dir():
             raise FileError(f"{path} is not a folder; it is not overwritten")
-        if foreign := sorted({entry.name for entry in path.iterdir()} - set(files)):
+        if foreign := sorted({entry.name for entry in held.iterdir()} - set(files)):
             raise FileError(f"{path} holds {', '.join(foreign)} besides a model; it is not overwritten")
     except OSError as error:
         raise FileError(f"cannot write {path}: {_reason(error)}") from error
@@ -99,14 +113,14 @@ def check_free(path: Path, files: Collection[str], overwrite: bool) -> None:
 
 def _swap(new: Path, path: Path) -> None:
     """Rename ``new`` to ``path``; an old folder there is set aside first and removed last."""
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-    held = path.exists()
-    if held:
+    old = _aside(path)
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)  # left where its removal was cut off
         path.rename(old)
     try:
         new.rename(path)
     except BaseException:
-        if held:
+        if old.exists():
             old.rename(path)
         raise
     _sync(path.parent)

@@ -20,7 +20,7 @@ from isthmus.objective import Objective
 from isthmus.optimizers import Optimizer
 from isthmus.part import Part
 from isthmus.persistence.data import Tensors, decode
-from isthmus.persistence.folder import digest, read_json, resolved
+from isthmus.persistence.folder import digest, read_json, resolved, standing
 from isthmus.persistence.layout import FORMAT, HISTORY, LEARNT, LEARNT_NAME, SCHEMA, SPEC, WEIGHTS, estimators
 from isthmus.persistence.line import rebuild_line
 from isthmus.schedules import Schedule
@@ -54,9 +54,21 @@ def describe(path: str | os.PathLike[str]) -> Description:
     FileError
         Where a file is missing, truncated, changed, or of another format.
     """
-    folder = resolved(path)
+    return _described(_folder(path))
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    """The model's folder, or the one that an interrupted overwrite set aside."""
+    given = resolved(path)
+    folder = standing(given)
     if not folder.is_dir():
         raise FileError(f"{path} is no folder of a model" if folder.exists() else f"no such model: {path}")
+    if folder != given:
+        logger.warning("an overwrite of %s was cut off; the model before it is read from %s", path, folder)
+    return folder
+
+
+def _described(folder: Path) -> Description:
     with _naming(folder):
         spec = _read_spec(folder)
         history = decode(read_json(folder / HISTORY)["history"], {}, _unknown)
@@ -85,8 +97,9 @@ def load(path: str | os.PathLike[str], parts: Sequence[type] = ()) -> Any:
         Where ``parts`` holds no classes, or one that would shadow the library's.
     """
     parts = _check_parts(parts)
-    described = describe(path)
-    folder, spec = resolved(path), described.spec
+    folder = _folder(path)
+    described = _described(folder)
+    spec = described.spec
     with _naming(folder):
         tensors = safetensors.torch.load_file(folder / WEIGHTS)
         estimator, learnt = _rebuild({**spec, "learnt": described.learnt}, "", tensors, parts)
