@@ -20,7 +20,7 @@ from isthmus.training.lbfgs import lbfgs_epoch
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
 from isthmus.training.state import TrainState
-from isthmus.training.step import Run, eager_step, replayed_step
+from isthmus.training.step import Run, autocast, eager_step, replayed_step
 
 __all__ = ["Loop", "evaluate"]
 
@@ -157,7 +157,8 @@ class Loop:
                 f"(now {self.base_rate:g}), set clip_norm=1.0, or look for extreme values in the data"
             )
         if self.validation is not None:
-            means |= {f"val_{name}": value for name, value in evaluate(self.step, self.validation, self.seed).items()}
+            held = evaluate(self.step, self.validation, self.seed, self.precision)
+            means |= {f"val_{name}": value for name, value in held.items()}
         state.epoch += 1
         rate = float(state.learning_rate)
         seconds = time.perf_counter() - started
@@ -182,8 +183,10 @@ class Loop:
             getattr(callback, event)(self)
 
 
-def evaluate(step: TrainStep, rows: Resident, seed: int, size: int = 4096) -> dict[str, float]:
-    """Each term over all rows in prediction mode, with one fixed draw of noise and corruption.
+def evaluate(
+    step: TrainStep, rows: Resident, seed: int, precision: str = "32-true", size: int = 4096
+) -> dict[str, float]:
+    """Each term over all rows in prediction mode, at training's precision, with one fixed draw of noise and corruption.
 
     ``objective`` takes every penalty at its full weight, so that a warm-up does not make early epochs
     look better. Statistics of a batch are those of chunks of ``size`` rows.
@@ -193,7 +196,8 @@ def evaluate(step: TrainStep, rows: Resident, seed: int, size: int = 4096) -> di
     grad = torch.enable_grad() if step.objective.input_grad else torch.no_grad()
     with grad:
         for batch in rows.chunks(size):
-            _, terms = step(batch, noise)
+            with autocast(batch.x.device, precision):
+                _, terms = step(batch, noise)
             weight = float(len(batch.x) if batch.weight is None else batch.weight.sum())
             count += weight
             for name, value in terms.items():

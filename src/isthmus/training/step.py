@@ -16,7 +16,7 @@ from isthmus.optimizers import Memory, Optimizer, clip_gradients
 from isthmus.training.graph import Recorder
 from isthmus.types import Batch
 
-__all__ = ["eager_step", "replayed_step"]
+__all__ = ["autocast", "eager_step", "replayed_step"]
 
 logger = logging.getLogger("isthmus")
 
@@ -31,7 +31,7 @@ def eager_step(
     parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
 
     def run(batch: Batch, learning_rate: Tensor) -> Terms:
-        with _autocast(batch.x.device, precision):
+        with autocast(batch.x.device, precision):
             total, terms = step(batch)
         gradients = _gradients(total, parameters, clip_norm)
         with torch.no_grad():
@@ -89,7 +89,8 @@ def _gradients(total: Tensor, parameters: Sequence[Tensor], clip_norm: float | N
     return gradients if clip_norm is None else clip_gradients(gradients, clip_norm)
 
 
-def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """What training and its evaluation run under: bfloat16 products where ``precision`` asks for them."""
     if precision == "bf16-mixed":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
