@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from isthmus.checks import choice, either, number
 from isthmus.errors import ShapeError
@@ -28,8 +29,9 @@ class GaussianNLL(Loss):
         "per_feature" one a feature (of the last axis), "predicted" lets the decoder give log σ² too.
         "learned" is the σ-VAE (Rybkin et al. 2021).
     min_variance : float
-        The floor of σ² where it is learnt: a constant column would otherwise drive it to 0 and the
-        likelihood to infinity.
+        The floor f of σ² where it is learnt: a constant column would otherwise drive it to 0 and the
+        likelihood to infinity. It is soft: σ² = f + exp(s), where s is what is learnt or predicted, so that s
+        has a gradient at the floor, too.
     """
 
     formula: ClassVar[str] = "½ Σᵢ [(yᵢ − μᵢ)²/σᵢ² + log σᵢ² + log 2π]"
@@ -72,7 +74,8 @@ class GaussianNLL(Loss):
             mean, log_variance = output, self.log_variance
         else:
             return output, output.new_full((1,), math.log(self.variance))
-        return mean, log_variance.clamp(min=math.log(self.min_variance))
+        floor = math.log(self.min_variance)
+        return mean, floor + softplus(log_variance - floor)  # log(min_variance + exp(log_variance))
 
     def mean(self, output: Tensor) -> Tensor:
         return self.moments(output)[0]
