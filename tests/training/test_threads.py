@@ -10,10 +10,10 @@ from isthmus.training.threads import fitting_threads, is_small
 @pytest.mark.parametrize(
     ("module", "batch_size", "small"),
     [
-        (nn.Linear(64, 64), 31, True),
-        (nn.Linear(64, 64), 32, False),
-        (nn.Sequential(nn.Linear(30, 64), nn.Linear(64, 32)), 63, True),  # 64 · 32 · 63 < 64 · 64 · 32
-        (nn.Sequential(nn.Linear(30, 64), nn.Linear(64, 32)), 64, False),
+        (nn.Linear(64, 64), 255, True),
+        (nn.Linear(64, 64), 256, False),
+        (nn.Sequential(nn.Linear(30, 64), nn.Linear(64, 32)), 511, True),  # 64 · 32 · 511 < 64 · 64 · 256
+        (nn.Sequential(nn.Linear(30, 64), nn.Linear(64, 32)), 512, False),
         (nn.Conv2d(1, 1, 3), 1, False),
     ],
 )
