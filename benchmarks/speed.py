@@ -7,7 +7,7 @@ the VAE 784-400-(20, 20)-400-784 at batch 128 and 512, the autoencoder 30-64-32-
     python benchmarks/speed.py --minutes 8 --threads 2 --peers all
 
 Two times are given for a contestant. ``fit``: the whole call over the steps, with all that comes before
-the first step (reading, sorting and scaling the data; tracing, for compile="replay"). ``epochs``:
+the first step (reading, sorting and scaling the data; the record of compile="replay"). ``epochs``:
 the loop alone, where a contestant tells (isthmus' history, the hand-written loop). It writes
 ``benchmarks/results/speed.json``. Peers that do not import are skipped with the reason; docs/speed.md
 says how to install them.
