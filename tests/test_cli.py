@@ -1,5 +1,6 @@
 """The command line: every command, its files, its one-line errors."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -357,3 +358,35 @@ def test_values_may_be_parts_and_nothing_else():
 
 def test_settings_keep_what_follows_the_first_equals_sign():
     assert parse_settings(["a=b=c", " d =1"]) == {"a": "b=c", "d": 1}
+
+
+# ---------------------------------------------------------------------- parts of one's own
+
+OWN = """
+from isthmus.part import Encoder
+from isthmus.types import Features
+
+
+class Doubled(Encoder):
+    def forward(self, seen):
+        return Features(2 * seen.x)
+"""
+
+
+def test_parts_of_ones_own_are_named_by_a_flag(place, tmp_path, monkeypatch):
+    (tmp_path / "own_parts.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    own = importlib.import_module("own_parts").Doubled
+    model = isthmus.Autoencoder(encoder=own(), decoder="mlp", max_epochs=1, random_state=0)
+    model.fit(np.load(place / "rows.npy")).save("model")
+    given = ["model", place / "rows.npy"]
+    flag = ["--parts", "own_parts:Doubled"]
+    for command in ("transform", "reconstruct", "score"):
+        run(command, *given, "--out", f"{command}.npy", *flag)
+    np.testing.assert_array_equal(np.load("transform.npy"), model.transform(np.load(place / "rows.npy")))
+    run("report", *given, "--out", "report.html", *flag)
+    fails("score", *given, saying="give it: load(path, parts=[Doubled])")
+    fails("score", *given, "--parts", "Doubled", saying="--parts must be module:Class")
+    fails("score", *given, "--parts", "own_parts:Halved", saying="--parts own_parts:Halved: ")
+    fails("score", *given, "--parts", "no_parts:Doubled", saying="No module named 'no_parts'")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Data", "Model", "Out", "Overwrite"]
+__all__ = ["AsJson", "Data", "Model", "Out", "Overwrite", "Parts"]
 
 DATA_HELP = "The rows: a path ending in .npy, .npz, .csv or .parquet; file.npz:name picks an array."
 
@@ -18,4 +18,8 @@ Out = Annotated[
     typer.Option("--out", metavar="FILE", help="Where to: .npy, .npz, .csv or .parquet.", show_default=False),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --out.")]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option("--parts", metavar="MODULE:CLASS", help="A part of your own that MODEL uses, as often as needed."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]

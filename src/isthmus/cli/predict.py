@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from isthmus.cli.options import Data, Model, Out, Overwrite
+from isthmus.cli.options import Data, Model, Out, Overwrite, Parts
 
 __all__ = ["predict"]
 
 
-def predict(model: Model, data: Data, out: Out, overwrite: Overwrite = False) -> None:
+def predict(model: Model, data: Data, out: Out, overwrite: Overwrite = False, parts: Parts = None) -> None:
     """Write the prediction for each row.
 
     An anomaly detector gives 1, or -1 for an outlier; other models may not predict.
@@ -16,4 +16,4 @@ def predict(model: Model, data: Data, out: Out, overwrite: Overwrite = False) ->
     from isthmus.cli.loading import load_for
 
     check_out(out, overwrite)
-    write_rows(load_for(model, "predict").predict(read_rows(data)), out, overwrite, "prediction")
+    write_rows(load_for(model, "predict", parts).predict(read_rows(data)), out, overwrite, "prediction")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.options import DATA_HELP, Data, Model, Overwrite
+from isthmus.cli.options import DATA_HELP, Data, Model, Overwrite, Parts
 
 __all__ = ["report"]
 
@@ -23,6 +23,7 @@ def report(
         str | None, typer.Option("--labels", metavar="DATA", help=f"A label for each row, to colour by. {DATA_HELP}")
     ] = None,
     overwrite: Overwrite = False,
+    parts: Parts = None,
 ) -> None:
     """Write a page on what the model learnt."""
     import numpy as np
@@ -33,4 +34,5 @@ def report(
     rows = read_rows(data)
     y = None if labels is None else np.asarray(read_rows(labels, "--labels")).squeeze()
     words = ["isthmus", "report", str(model), data, "--out", str(out), *(["--labels", labels] if labels else [])]
-    load_for(model, "report").report(rows, out, y, overwrite=overwrite, command=shlex.join(words))
+    words += [word for name in parts or () for word in ("--parts", name)]
+    load_for(model, "report", parts).report(rows, out, y, overwrite=overwrite, command=shlex.join(words))

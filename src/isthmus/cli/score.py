@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.options import AsJson, Data, Model, Overwrite
+from isthmus.cli.options import AsJson, Data, Model, Overwrite, Parts
 
 __all__ = ["score"]
 
@@ -19,7 +19,12 @@ MaybeOut = Annotated[
 
 
 def score(
-    model: Model, data: Data, out: MaybeOut = None, overwrite: Overwrite = False, as_json: AsJson = False
+    model: Model,
+    data: Data,
+    out: MaybeOut = None,
+    overwrite: Overwrite = False,
+    parts: Parts = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score each row; higher is better.
 
@@ -31,7 +36,7 @@ def score(
 
     if out is not None:
         check_out(out, overwrite)
-    scores = load_for(model, "score_samples").score_samples(read_rows(data))
+    scores = load_for(model, "score_samples", parts).score_samples(read_rows(data))
     if out is not None:
         write_rows(scores, out, overwrite, "score")
     if as_json:
