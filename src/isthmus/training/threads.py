@@ -11,7 +11,7 @@ from torch import nn
 __all__ = ["fitting_threads", "is_small"]
 
 SMALL = 256 * 64 * 64
-"""Multiply-adds of one product: 64 × 64 weights at batch 256. At half of that one thread is 1.2 times as fast as two."""
+"""Multiply-adds of one product: 64 × 64 weights at batch 256. At half of that one thread is 1.2 × as fast as two."""
 
 
 def is_small(module: nn.Module, batch_size: int) -> bool:
