@@ -111,7 +111,15 @@ def test_fit_refuses_before_it_trains(place, tmp_path):
     fails("fit", "autoencodr", rows, *out, saying="ESTIMATOR must be one of anomaly_detector, autoencoder,")
     fails("fit", "autoencoder", rows, *out, "--set", "colour=1", saying="has no parameter 'colour'; it has batch_size,")
     fails("fit", "autoencoder", rows, *out, "--set", "latent_dim", saying="--set must be name=value")
-    fails("fit", "autoencoder", rows, *out, "--set", "encoder=mpl", saying="encoder must be one of ['conv', 'mlp', 'unet']")
+    fails(
+        "fit",
+        "autoencoder",
+        rows,
+        *out,
+        "--set",
+        "encoder=mpl",
+        saying="encoder must be one of ['conv', 'mlp', 'unet']",
+    )
     fails("fit", "autoencoder", rows, *out, "--set", "loss=Mean(1)", saying="no part 'Mean'; there are AbsoluteError,")
     fails("fit", "autoencoder", rows, *out, "--set", "loss=Hinge(1)", saying="no part 'Hinge'")
     fails("fit", "autoencoder", rows, *out, "--set", "encoder=MLPEncoder(depth=1)", saying="unexpected keyword")

@@ -17,6 +17,7 @@ _HOMES = {
         "Autoencoder",
         "ContractiveAutoencoder",
         "DenoisingAutoencoder",
+        "Segmenter",
         "SparseAutoencoder",
         "VariationalAutoencoder",
     ],

@@ -45,13 +45,26 @@ class EncoderDecoder(nn.Module):
         self.decoder = decoder
         self.loss = loss
         self.space = self.target = Space(())
+        self.scales_target = True
 
     # ------------------------------------------------------------------ shapes, once
 
-    def build(self, space: Space, target: Space | None = None, latent_dim: int | None = None) -> Self:
-        """Build every part for inputs of this space (and targets of that one), then rehearse."""
+    def build(
+        self,
+        space: Space,
+        target: Space | None = None,
+        latent_dim: int | None = None,
+        scales_target: bool | None = None,
+    ) -> Self:
+        """Build every part for inputs of this space (and targets of that one), then rehearse.
+
+        ``scales_target`` says whether targets are in the units of x, and so share its scaler; None says so
+        of real ones in the shape of x.
+        """
         self.space = Space.of(space)
         self.target = Space.of(target) if target is not None else self.space._replace(condition=0)
+        alike = self.target.classes is None and self.target.shape == self.space.shape
+        self.scales_target = alike if scales_target is None else scales_target
         if self.scaler is not None:
             self.scaler.build(self.space)
         if self.corruption is not None:
@@ -145,14 +158,6 @@ class EncoderDecoder(nn.Module):
             if length is None and output.shape[axis] > target.shape[axis]:
                 output = output.narrow(axis, 0, target.shape[axis])
         return output
-
-    @property
-    def scales_target(self) -> bool:
-        """Whether targets are in the units of x, and so share its scaler: real ones of its shape are taken to be.
-
-        Zeros and ones of just this shape are not; give them as classes, or x without a scaler.
-        """
-        return self.target.classes is None and self.target.shape == self.space.shape
 
     @property
     def dtype(self) -> torch.dtype:

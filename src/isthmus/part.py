@@ -151,9 +151,13 @@ class Corruption(Part):
 
 
 class Encoder(Part):
-    """Reads x, gives features: ``(B, D)``, or ``(B, *positions, D)`` with skips if it has any."""
+    """Reads x, gives features: ``(B, D)``, or ``(B, *positions, D)`` with skips if it has any.
+
+    ``any_size`` says that its line is built for positions of any number, as a U-Net's is.
+    """
 
     kind = "encoder"
+    any_size: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, seen: Seen) -> Features: ...

@@ -103,7 +103,7 @@ def clone(part: Any) -> Any:
 
 
 def _clone_value(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Part) for item in value):
         return type(value)(_clone_value(item) for item in value)
     return clone(value) if isinstance(value, (Part, Optimizer, Schedule)) else value
 

@@ -27,6 +27,17 @@ def test_gaussian_noise():
     assert near((added.abs() < 0.5).double().mean(), 0.682689)  # P(|ε| < 1)
 
 
+def test_gaussian_noise_of_a_range_draws_a_strength_a_sample():
+    x = torch.zeros(2000, 30, 20, 1, dtype=torch.float64)
+    stds = GaussianNoise((0.2, 0.6))(Seen(x), seeded_noise(0)).x.flatten(1).std(1)  # each within 0.03 of its own
+    assert 0.17 < float(stds.min()) < 0.22
+    assert 0.58 < float(stds.max()) < 0.66
+    assert abs(float(stds.mean()) - 0.4) < 4 * 0.4 / (12 * 2000) ** 0.5
+    assert abs(float(stds.std()) - 0.4 / 12**0.5) < 0.006
+    with pytest.raises(ParameterError, match="low <= high"):
+        GaussianNoise((0.6, 0.2)).build(Space((4,)))
+
+
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_masking(p):
     seen = Masking(p)(Seen(X), seeded_noise(0))

@@ -65,6 +65,7 @@ class UNetEncoder(Encoder):
     """
 
     formula: ClassVar[str] = "hₗ = blocks(↓ hₗ₋₁); skips h₁ … hₗ₋₁"
+    any_size: ClassVar[bool] = True
     allowed: ClassVar = UNET_PARAMETERS | {
         "attention_heads": integer(0),
         "downsampling": choice(["conv", "max"]),

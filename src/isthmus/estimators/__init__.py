@@ -4,6 +4,7 @@ from isthmus.estimators.anomaly import AnomalyDetector
 from isthmus.estimators.autoencoder import Autoencoder
 from isthmus.estimators.contractive import ContractiveAutoencoder
 from isthmus.estimators.denoising import DenoisingAutoencoder
+from isthmus.estimators.segmenter import Segmenter
 from isthmus.estimators.sparse import SparseAutoencoder
 from isthmus.estimators.variational import VariationalAutoencoder
 
@@ -12,6 +13,7 @@ __all__ = [
     "Autoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
+    "Segmenter",
     "SparseAutoencoder",
     "VariationalAutoencoder",
 ]

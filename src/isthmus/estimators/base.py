@@ -6,6 +6,7 @@ forward of its own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from torch import Tensor
 
 from isthmus import spec
-from isthmus.encoders import MLPEncoder
+from isthmus.encoders import ConvEncoder, MLPEncoder
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.inference import Inference
 from isthmus.estimators.inputs import check_weights
@@ -61,8 +62,10 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
     # ------------------------------------------------------------------ the parts chosen
 
     def _encoder_for(self, space: Space) -> Encoder:
-        chosen = MLPEncoder((256, 128), activation="silu") if self.encoder == "auto" else self.encoder
-        encoder: Encoder = spec.resolve("encoder", chosen)
+        """The encoder; "auto" is convolutional where a sample has positions."""
+        if self.encoder == "auto":
+            return MLPEncoder((256, 128), activation="silu") if len(space.shape) == 1 else conv_for(space)
+        encoder: Encoder = spec.resolve("encoder", self.encoder)
         return encoder
 
     def _decoder_for(self, encoder: Encoder) -> Decoder:
@@ -79,14 +82,15 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         bottleneck: Bottleneck = spec.resolve("bottleneck", self.bottleneck)
         return bottleneck
 
-    def _loss_for(self, target: Tensor) -> Loss:
+    def _loss_for(self, rows: Batch) -> Loss:
         loss: Loss = spec.resolve("loss", self.loss)
         return loss
 
-    def _scaler_for(self, target: Tensor, loss: Loss) -> Scaler:
+    def _scaler_for(self, rows: Batch, loss: Loss) -> Scaler:
         """The scaler; "auto" leaves data alone that the loss wants as they are."""
         name = "unit" if self.scale is None else self.scale
-        if name == "auto" and loss.bounds is not None and not (target.dim() > 2 and target.dtype == torch.uint8):
+        pixels = rows.x.dim() > 2 and rows.x.dtype == torch.uint8
+        if name == "auto" and loss.bounds is not None and not pixels and self._targets_like_x(rows):
             name = "unit"
         scaler: Scaler = spec.resolve("scaler", name, "scale")
         return scaler
@@ -176,7 +180,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """All rows as tensors, channels last, in the user's units."""
-        return Batch(self._read(X, reset=reset))
+        x, mask = self._read_images(X, reset=reset)
+        return Batch(x, x_mask=mask)
 
     def _validation_rows(self, given: Any) -> Batch:
         X, y = given if isinstance(given, tuple) else (given, None)
@@ -193,29 +198,50 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _build(self, rows: Batch) -> Batch:
         """Choose, build and scale the line for these rows, and scale them; ``module_`` is the line."""
-        target = rows.x if rows.y is None else rows.y
-        space, goal = Space(tuple(rows.x.shape[1:])), Space(tuple(target.shape[1:]))
-        loss = self._loss_for(target)
-        scaler = self._scaler_for(target, loss)
+        space = Space(tuple(rows.x.shape[1:]))
         encoder = self._encoder_for(space)
+        if encoder.any_size or self._any_size(rows):
+            *positions, channels = space.shape
+            space = Space((*[None] * len(positions), channels))
+        loss = self._loss_for(rows)
+        scaler = self._scaler_for(rows, loss)
         bottleneck = self._bottleneck_for()
         corruption = spec.resolve("corruption", self.corruption)
         model = EncoderDecoder(encoder, bottleneck, self._decoder_for(encoder), loss, scaler, corruption)
-        model.build(space, goal, self._latent_dim(space, bottleneck))
+        model.build(space, self._goal(rows, space), self._latent_dim(space, bottleneck), self._targets_like_x(rows))
         if self.precision == "64-true":
             model.double()
-        scaler.fit(rows.x, weight=rows.weight)
+        scaler.fit(rows.x, rows.x_mask, rows.weight)
         model.to(self._device)
         scaled = scale_rows(model, rows)
         check_targets(model.loss, scaled)
         self.module_ = model
         self._n_features_out = built(bottleneck).shape[-1] or 1
+        if None in space.shape:
+            n_axes = len(space.shape) - 1
+            self._sample_shape = (*self._sample_shape[:-n_axes], *[None] * n_axes)
         return scaled
+
+    def _any_size(self, rows: Batch) -> bool:
+        """Whether the line must take every size, since the rows have several."""
+        return rows.x_mask is not None
+
+    def _goal(self, rows: Batch, space: Space) -> Space:
+        """The space of the target, for x of this space."""
+        return space
+
+    def _targets_like_x(self, rows: Batch) -> bool:
+        """Whether targets are in the units of x."""
+        return True
+
+    def _source(self, rows: Batch, seed: int) -> Resident:
+        """Where training batches come from, of scaled rows."""
+        return Resident(rows, self.batch_size, seed)
 
     def _loop(
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
     ) -> Loop:
-        source = Resident(rows, self.batch_size, seed + 2)
+        source = self._source(rows, seed + 2)
         n_epochs = self.max_epochs if max_epochs is None else max_epochs
         objective = self._objective(n_epochs * source.steps_per_epoch)
         step = TrainStep(self.module_, objective.to(self._device))
@@ -263,6 +289,13 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
                 part.after_fit(codes)  # type: ignore[operator]
 
 
+def conv_for(space: Space) -> ConvEncoder:
+    """Levels of 32, 64, 128, … channels until an axis has 7 positions or fewer: two for 28 × 28."""
+    longest = max(length or 1 for length in space.shape[:-1])
+    levels = min(5, max(1, math.ceil(math.log2(longest / 7)))) if longest > 7 else 1
+    return ConvEncoder([min(256, 32 * 2**level) for level in range(levels)])
+
+
 def _train(loop: Loop) -> None:
     """Run the loop, with one thread where the network is too small for two."""
     rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
@@ -276,19 +309,23 @@ def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
     device = model.device
 
     def scale(values: Tensor) -> Tensor:
-        return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(SCALED_AT_ONCE)])
+        size = min(SCALED_AT_ONCE, max(1, 2**20 // values[0].numel()))
+        return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(size)])
 
     x = scale(rows.x)
     y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
     weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
-    return rows._replace(x=x, y=y, weight=weight)
+    x_mask, y_mask = (None if mask is None else mask.to(device) for mask in (rows.x_mask, rows.y_mask))
+    if x_mask is not None:
+        x = x.masked_fill(~x_mask.unsqueeze(-1), 0.0)
+    return rows._replace(x=x, y=y, x_mask=x_mask, y_mask=y_mask, weight=weight)
 
 
 def check_targets(loss: Loss, scaled: Batch) -> None:
     """Raise `DataError` where a (scaled) target lies outside what the loss allows."""
-    if loss.bounds is None:
-        return
     values = scaled.x if scaled.y is None else scaled.y
+    if loss.bounds is None or not values.is_floating_point():  # whole numbers are classes
+        return
     low, high = (float(end) for end in values.aminmax())
     if low < loss.bounds[0] or high > loss.bounds[1]:
         raise DataError(

@@ -9,16 +9,21 @@ import numpy as np
 import torch
 
 from isthmus import adapters
+from isthmus.bottlenecks import Dense, Identity
+from isthmus.checks import Check, choice, either
+from isthmus.encoders import UNetEncoder
 from isthmus.errors import DataError
-from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.estimators.inputs import fits, is_list_of_images
+from isthmus.estimators.pictures import PictureEstimator
+from isthmus.part import Bottleneck, Encoder
 from isthmus.training.rng import seeded_noise
-from isthmus.types import Batch, Seen
+from isthmus.types import Batch, Seen, Space
 
 __all__ = ["DenoisingAutoencoder"]
 
 
 @dataclass(eq=False, repr=False)
-class DenoisingAutoencoder(EncoderDecoderEstimator):
+class DenoisingAutoencoder(PictureEstimator):
     """Rebuilds the whole input from a damaged one (Vincent et al. 2010).
 
     J = mean over rows of loss(decoder(encoder(x̃)), x), x̃ drawn anew each time by the corruption. With
@@ -26,8 +31,14 @@ class DenoisingAutoencoder(EncoderDecoderEstimator):
 
     Parameters
     ----------
+    encoder : str or Encoder
+        As in all estimators; "unet" is ``UNetEncoder(global_residual=True)``, a U-Net that learns the
+        noise to take away, for pictures of any size.
+    bottleneck : "auto", str or Bottleneck
+        "auto" is "dense", and "identity" for a U-Net.
     corruption : str or Corruption
-        Strengths are in scaled units.
+        Strengths are in scaled units: ``GaussianNoise((0.02, 0.2))`` for bytes, which are divided by 255, is
+        noise of 5 to 51 grey levels.
 
     Examples
     --------
@@ -39,21 +50,36 @@ class DenoisingAutoencoder(EncoderDecoderEstimator):
     (200, 8)
     """
 
+    bottleneck: Any = "auto"
     corruption: Any = "gaussian_noise"
 
+    allowed: ClassVar[dict[str, Check]] = PictureEstimator.allowed | {
+        "bottleneck": either(choice(["auto"]), PictureEstimator.allowed["bottleneck"])
+    }
     takes_target: ClassVar[bool] = True
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """Rows of X, with clean targets where y has X's shape; labels (one axis) are ignored."""
-        x = self._read(X, reset=reset)
-        clean = adapters.read(y, "y")
-        shape = () if clean is None else np.asarray(clean).shape
-        if len(shape) < 2:
-            return Batch(x)
-        if shape != (len(x), *self._sample_shape):
-            wanted = (len(x), *self._sample_shape)
-            raise DataError(f"y (the clean rows) must have X's shape {wanted}, got {shape}")
-        return Batch(x, self._read(clean, name="y"))
+        x, mask = self._read_images(X, reset=reset)
+        name, clean = "y (the clean rows)", adapters.read(y, "y")
+        if not is_list_of_images(clean):
+            clean = np.asarray(clean)
+            if clean.ndim < 2:
+                return Batch(x, x_mask=mask)
+            if not fits(clean.shape[1:], self._sample_shape):
+                raise DataError(f"{name} must hold samples of X's shape {self._sample_shape}, got {clean.shape[1:]}")
+        target, y_mask = self._read_images(clean, name=name)
+        if target.shape != x.shape:
+            raise DataError(f"{name} must have X's shape {tuple(x.shape)}, got {tuple(target.shape)}")
+        return Batch(x, target, mask, y_mask)
+
+    def _encoder_for(self, space: Space) -> Encoder:
+        return UNetEncoder(global_residual=True) if self.encoder == "unet" else super()._encoder_for(space)
+
+    def _bottleneck_for(self) -> Bottleneck:
+        if self.bottleneck != "auto":
+            return super()._bottleneck_for()
+        return Identity() if self.encoder == "unet" or isinstance(self.encoder, UNetEncoder) else Dense()
 
     def _build(self, rows: Batch) -> Batch:
         scaled = super()._build(rows)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
-from isthmus.estimators.inputs import Inputs
+from isthmus.estimators.inputs import Inputs, each_size
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
@@ -25,6 +25,8 @@ __all__ = ["Inference", "NotFittedError"]
 CHUNK = 2048
 SCORE_DRAWS = 16
 """Of noise, shared by all rows of `score_samples`."""
+POSITIONS = 2**19
+"""Of pictures in a chunk; a convolution of 32 channels makes 64 MB of them."""
 PAD = 32
 """Rows of a chunk are padded to a multiple of 32: otherwise float32 products depend on the batch."""
 
@@ -53,6 +55,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ code and reconstruction
 
+    @each_size
     def transform(self, X: Any) -> np.ndarray:
         """The code of each row: ``(n, latent_dim)``, the posterior's mean where there is one, float32."""
         self._fitted("transform")
@@ -77,18 +80,26 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         z = torch.from_numpy(np.array(codes, dtype=np.float64)).to(model.dtype)
         return self._frame(self._user_units(self._decode_rows(z)))
 
+    @each_size
     def reconstruct(self, X: Any) -> np.ndarray:
         """What the model makes of X, uncorrupted, at the posterior's mean: X's shape and units."""
-        model = self._fitted("reconstruct")
-        x, parts = self._read(X), []
-        for rows, n in self._chunks(x):
-            trace = model(rows, corrupt=False, noise=torch.zeros_like)
-            parts.append(model.prediction(trace.output)[:n].cpu())
-        result = torch.cat(parts)
+        self._fitted("reconstruct")
+        x = self._read(X)
+        result = self._predictions(x)
         return self._frame(self._user_units(result if x.dtype == torch.float64 else result.float()))
+
+    def _predictions(self, x: Tensor) -> Tensor:
+        """The prediction for each row, ``(n, *target)``, on the CPU."""
+        return torch.cat([self._predict_rows(rows)[:n].cpu() for rows, n in self._chunks(x)])
+
+    def _predict_rows(self, rows: Batch) -> Tensor:
+        """The prediction for one batch, at the posterior's mean."""
+        model = self.module_
+        return model.prediction(model(rows, corrupt=False, noise=torch.zeros_like).output)
 
     # ------------------------------------------------------------------ scores
 
+    @each_size
     def score_samples(self, X: Any) -> np.ndarray:
         """Per row, higher is better, ``(n,)``: the ELBO in nats where the model has one, else −loss.
 
@@ -186,10 +197,13 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """Batches on the model's device, padded by repeating the last row, with their count of true rows."""
         model = self.module_
         model.eval()
+        positions = x[0, ..., 0].numel()  # 1 for a row of a table
+        size = max(1, min(size, POSITIONS // positions))
+        pad = PAD if size >= PAD else 1
         with torch.no_grad():
-            for rows in x.split(size):
+            for rows in x.split(size - size % pad):
                 n = len(rows)
-                if short := -n % PAD:
+                if short := -n % pad:
                     rows = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])])
                 yield Batch(rows.to(model.device)), n
 
@@ -225,7 +239,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     # ------------------------------------------------------------------ the user's layout
 
     def _user_units(self, prediction: Tensor) -> np.ndarray:
-        return adapters.channels_first(prediction, len(self._sample_shape) + 1).numpy()
+        return adapters.channels_first(prediction, len(self._sample_shape) + 1, self._dims()).numpy()
 
     def _frame(self, array: np.ndarray) -> Any:
         """A frame where ``set_output`` asks for one and the columns are known."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError
+from isthmus.images import looks_channels_last, stacked
 from isthmus.types import Batch
 
-__all__ = ["Inputs", "check_weights"]
+__all__ = ["Inputs", "check_weights", "each_size", "fits", "is_list_of_images"]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
 MEND_CATEGORY = (
@@ -22,19 +25,51 @@ MEND_CATEGORY = (
 )
 
 
+def each_size(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of one array, for a list of pictures of several sizes too: then a list of results."""
+
+    @wraps(method)
+    def wrapper(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        given = adapters.read(X, "X")
+        if is_list_of_images(given) and len({np.shape(picture) for picture in given}) > 1:
+            results = [method(self, np.asarray(picture)[np.newaxis], *args, **kwargs)[0] for picture in given]
+            return np.array(results) if np.ndim(results[0]) == 0 else results
+        return method(self, given, *args, **kwargs)
+
+    return wrapper
+
+
 class Inputs:
     """The road from the user's data to a tensor, channels last."""
 
-    _sample_shape: tuple[int, ...]
+    _sample_shape: tuple[int | None, ...]
 
     def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Tensor:
         """Check the data, remember (or compare) its features, give ``(n, *shape)``."""
-        array = self._validate(adapters.read(data, name), reset=reset, name=name)
+        x, mask = self._read_images(data, reset=reset, name=name)
+        if mask is not None:
+            raise DataError(f"{name} must hold samples of one size here, got several")
+        return x
+
+    def _read_images(self, data: Any, *, reset: bool = False, name: str = "X") -> tuple[Tensor, Tensor | None]:
+        """As `_read`; images of several sizes are padded, and a mask ``(n, *positions)`` says where they are."""
+        dims = self._dims()
+        given, mask = adapters.read(data, name), None
+        if is_list_of_images(given):
+            given, mask = stacked(given, name, dims)
+        array = self._validate(given, reset=reset, name=name)
+        if complaint := looks_channels_last(array.shape, name):
+            raise DataError(complaint)
         if reset:
             self._sample_shape = array.shape[1:]
-        elif array.shape[1:] != self._sample_shape:
+        elif not fits(array.shape[1:], self._sample_shape):
             raise DataError(f"{name} must hold samples of shape {self._sample_shape}, got {array.shape[1:]}")
-        return adapters.channels_last(adapters.to_tensor(array))
+        x = adapters.channels_last(adapters.to_tensor(array), dims, name)
+        return x, None if mask is None else torch.from_numpy(mask)
+
+    def _dims(self) -> int | None:
+        """How many axes the encoder takes for positions, where it was told."""
+        return getattr(getattr(self, "encoder", None), "dims", None)
 
     def _validate(self, data: Any, *, reset: bool, name: str) -> np.ndarray:
         owner = type(self).__name__
@@ -45,16 +80,12 @@ class Inputs:
             mend = MEND_CATEGORY.format(name=owner, columns=shown)
             raise DataError(f"{name} holds categories or text in {shown}; encode them first: {mend}")
         try:
-            array = validate_data(
-                self,
-                X=data,
-                reset=reset,
-                accept_sparse=["csr", "csc", "coo"],
-                allow_nd=True,
-                dtype="numeric",
-                ensure_min_samples=2 if reset else 1,
-                ensure_all_finite=True,
-            )
+            rules = {"accept_sparse": ["csr", "csc", "coo"], "allow_nd": True, "dtype": "numeric"}
+            rules |= {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": True}
+            if not reset and None in self._sample_shape:  # any number of rows a picture is no count of features
+                array = check_array(data, **rules)
+            else:
+                array = validate_data(self, X=data, reset=reset, **rules)
         except ValueError as error:
             if "NaN" in str(error) or "infinity" in str(error):
                 mend = MEND_MISSING.format(name=owner)
@@ -70,6 +101,18 @@ class Inputs:
         if 0 in array.shape:
             raise DataError(f"{name} must not have an empty axis, got shape {array.shape}")
         return array  # type: ignore[no-any-return]
+
+
+def is_list_of_images(data: Any) -> bool:
+    """Whether it is a list of arrays with positions, such as images of several sizes."""
+    return isinstance(data, (list, tuple)) and len(data) > 0 and all(np.ndim(item) > 1 for item in data)
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    """Whether a sample has the shape that was fitted, where None is any length."""
+    return len(shape) == len(wanted) and all(
+        want is None or got == want for got, want in zip(shape, wanted, strict=True)
+    )
 
 
 def categories_of(data: Any) -> list[str]:

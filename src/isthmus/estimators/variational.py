@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from isthmus import spec
 from isthmus.checks import Check, number
@@ -15,6 +14,7 @@ from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.base import EncoderDecoderEstimator
 from isthmus.part import Loss, Penalty
 from isthmus.penalties import KLPrior
+from isthmus.types import Batch
 
 __all__ = ["VariationalAutoencoder"]
 
@@ -59,9 +59,10 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
     def _penalties(self) -> list[Penalty]:
         return [KLPrior(self.beta, self.free_bits)]
 
-    def _loss_for(self, target: Tensor) -> Loss:
+    def _loss_for(self, rows: Batch) -> Loss:
         if self.loss != "auto":
-            return super()._loss_for(target)
+            return super()._loss_for(rows)
+        target = rows.x
         binary = bool(((target == 0) | (target == 1)).all())
         loss: Loss = spec.resolve("loss", "binary_cross_entropy" if binary else "gaussian_nll")
         return loss

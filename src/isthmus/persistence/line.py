@@ -33,6 +33,7 @@ def describe_line(model: EncoderDecoder, prefix: str, tensors: Tensors) -> dict[
     line = {
         "space": _from_space(model.space),
         "target": _from_space(model.target),
+        "scales_target": model.scales_target,
         "latent_dim": built(model.bottleneck).shape[-1],
         "dtype": str(model.dtype).removeprefix("torch."),
         "parts": {place: to_spec(getattr(model, place)) for place in PLACES},
@@ -80,11 +81,14 @@ def _parts(cls: type[EncoderDecoder], line: dict[str, Any], parts: Sequence[type
     return cls(**chosen)
 
 
-def _spaces(line: dict[str, Any]) -> tuple[Space, Space, int | None]:
+def _spaces(line: dict[str, Any]) -> tuple[Space, Space, int | None, bool | None]:
     width = line["latent_dim"]
     if width is not None and not _whole(width, 1):
         raise FileError(f"spec.json: latent_dim must be a whole number or null, got {width!r}")
-    return _to_space(line["space"]), _to_space(line["target"]), width
+    scales = line.get("scales_target")  # not written by the first models
+    if scales not in (True, False, None):
+        raise FileError(f"spec.json: scales_target must be true or false, got {scales!r}")
+    return _to_space(line["space"]), _to_space(line["target"]), width, scales
 
 
 def _cast(model: EncoderDecoder, line: dict[str, Any]) -> EncoderDecoder:

@@ -189,9 +189,11 @@ def evaluate(
     """Each term over all rows in prediction mode, at training's precision, with one fixed draw of noise and corruption.
 
     ``objective`` takes every penalty at its full weight, so that a warm-up does not make early epochs
-    look better. Statistics of a batch are those of chunks of ``size`` rows.
+    look better. Statistics of a batch are those of chunks of ``size`` rows, fewer where rows are pictures:
+    as many as have 2²⁰ positions.
     """
     step.eval()
+    size = min(size, max(1, 2**20 // rows.rows.x[0, ..., 0].numel()))
     noise, sums, count = seeded_noise(seed), dict[str, float](), 0.0
     grad = torch.enable_grad() if step.objective.input_grad else torch.no_grad()
     with grad:

@@ -137,5 +137,6 @@ def content_order(x: Tensor) -> Tensor:
     """
     flat = x.reshape(len(x), -1)
     direction = torch.randn(flat.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    keys = torch.cat([chunk.double() @ direction for chunk in flat.split(256)])  # small enough for the cache
+    at_once = min(256, max(1, 2**20 // flat.shape[1]))  # small enough for the cache, or a picture
+    keys = torch.cat([chunk.double() @ direction for chunk in flat.split(at_once)])
     return keys.argsort(stable=True)
