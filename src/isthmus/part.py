@@ -29,10 +29,14 @@ class Part(nn.Module):
     Hooks, called by the training loop where a part defines them: ``before_fit(trace)`` with one
     pass over the first batch, ``after_step(learning_rate)``, ``after_fit(latents)`` with the codes
     of the training rows.
+
+    ``first_weights`` names the arguments that decide nothing but the weights to begin with: a trained
+    model is built again without them.
     """
 
     kind: ClassVar[str]
     formula: ClassVar[str] = ""
+    first_weights: ClassVar[tuple[str, ...]] = ()
     allowed: ClassVar[Mapping[str, Check]] = {}
     out: Space | None = None
 
@@ -158,6 +162,11 @@ class Encoder(Part):
 
     kind = "encoder"
     any_size: ClassVar[bool] = False
+
+    @classmethod
+    def decoder_name(cls) -> str:
+        """The name of the decoder that mirrors it: its own, where it says nothing else."""
+        return cls.part_name()
 
     @abstractmethod
     def forward(self, seen: Seen) -> Features: ...

@@ -6,10 +6,13 @@ A name resolves here only, never as an import path, so that a file cannot make c
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from inspect import cleandoc
 from typing import Any, NamedTuple
+
+from torch import nn
 
 from isthmus.errors import FileError, ParameterError
 from isthmus.objective import OBJECTIVES, Objective
@@ -122,6 +125,13 @@ def to_spec(value: Any) -> Any:
         return {"dict": {str(name): to_spec(inner) for name, inner in value.items()}}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, nn.Module):
+        raise FileError(
+            f"a {type(value).__name__} is a network, not data, and cannot be saved: let a part of your own make it, "
+            f"and give that part to load(path, parts=[...])"
+        )
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return to_spec(value.item())
     raise FileError(f"an argument of type {type(value).__name__} cannot be saved as data: {value!r}")

@@ -78,6 +78,8 @@ def _parts(cls: type[EncoderDecoder], line: dict[str, Any], parts: Sequence[type
             continue
         if not isinstance(part, Part) or part.kind != place:
             raise FileError(f"spec.json: the {place} must be a part of that kind, got {type(part).__name__}")
+        for name in part.first_weights:
+            setattr(part, name, None)
     return cls(**chosen)
 
 
