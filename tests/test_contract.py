@@ -63,7 +63,7 @@ def step_with(part, dropout: float = 0.0) -> tuple[TrainStep, tuple[Space, Space
     for task, neck in itertools.product(TASKS, (Dense("sigmoid"), Gaussian())):
         chosen = {part.kind: spec.clone(part)}
         encoder = chosen.get("encoder") or encoder_for(chosen.get("decoder"), dropout)
-        decoder = chosen.get("decoder") or spec.registry("decoder")[encoder.part_name()].mirror(encoder)
+        decoder = chosen.get("decoder") or spec.registry("decoder")[encoder.decoder_name()].mirror(encoder)
         bottleneck, loss = chosen.get("bottleneck", neck), chosen.get("loss", SquaredError())
         penalties = [penalty.build(Space(())) for penalty in [chosen.get("penalty")] if penalty is not None]
         model = EncoderDecoder(encoder, bottleneck, decoder, loss, corruption=chosen.get("corruption"))

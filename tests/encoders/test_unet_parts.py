@@ -69,6 +69,12 @@ def test_a_network_that_learns_the_difference_starts_as_the_identity():
     torch.testing.assert_close(model(Batch(x)).output, x, rtol=0, atol=0)
 
 
+def test_a_decoder_without_widths_takes_those_of_the_skips():
+    encoder = UNetEncoder((4, 6, 8), global_residual=True).build(Space((9, 7, 2)))
+    decoder = UNetDecoder(None, global_residual=True, deep_supervision=2).build(encoder.out, Space((9, 7, 4)))
+    assert [end.in_channels for end in decoder.ends] == [6, 4]
+
+
 def test_bottlenecks_work_on_its_map():
     for bottleneck, width in ((Dense(), 3), (Gaussian(), 3)):
         encoder = UNetEncoder((4, 8))
@@ -108,6 +114,7 @@ def test_supervised_levels_predict_at_full_size():
         (lambda: UNetEncoder((4, 6), spacing=(1.0, -1)).build(Space((8, 8, 1))), ParameterError, "spacing must be"),
         (lambda: UNetEncoder().build(Space((8,))), ShapeError, "unet encoder needs 1 to 3 axes"),
         (lambda: UNetDecoder((4,)).build(Space((4, 4, 8)), Space((8, 8, 1))), ShapeError, "expects 1 skips"),
+        (lambda: UNetDecoder(None).build(Space((4, 4, 8)), Space((8, 8, 1))), ShapeError, "expects 1 skips"),
         (lambda: unet(UNetEncoder((4, 6)), Space((8, 8, 1)), deep_supervision=2), ShapeError, "DeepSupervision"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.checks import choice, integer
+from isthmus.checks import choice, integer, optional
 from isthmus.errors import ShapeError
 from isthmus.nn.conv import (
     CONV,
@@ -38,8 +38,9 @@ class UNetDecoder(Decoder):
 
     Parameters
     ----------
-    channels : sequence of int
-        Width of each level from the innermost skip outwards: the encoder's but its last, reversed.
+    channels : sequence of int, optional
+        Width of each level from the innermost skip outwards: the encoder's but its last, reversed. None:
+        that of each skip.
     blocks, residual, kernel_size, normalization, activation, global_residual, spacing, dims
         As in `UNetEncoder`.
     upsampling : {"transposed", "resize"}
@@ -53,6 +54,7 @@ class UNetDecoder(Decoder):
 
     formula: ClassVar[str] = "xₗ = blocks([↑ xₗ₊₁, skipₗ]);  x̂ = W x₁ + b"
     allowed: ClassVar = UNET_PARAMETERS | {
+        "channels": optional(UNET_PARAMETERS["channels"]),
         "upsampling": choice(["transposed", "resize"]),
         "merge": choice(["concat", "add"]),
         "deep_supervision": integer(1),
@@ -60,7 +62,7 @@ class UNetDecoder(Decoder):
 
     def __init__(
         self,
-        channels: Sequence[int] = (128, 64, 32),
+        channels: Sequence[int] | None = (128, 64, 32),
         blocks: int = 2,
         residual: bool = False,
         kernel_size: int = 3,
@@ -91,40 +93,42 @@ class UNetDecoder(Decoder):
     def mirror(cls, encoder: Encoder) -> UNetDecoder:
         params = encoder.get_params(deep=False)
         shared = {name: params[name] for name in cls.parameter_names() if name in params}
-        return cls(**{**shared, "channels": tuple(params["channels"])[-2::-1]})
+        channels = tuple(params["channels"])[-2::-1] if "channels" in params else None
+        return cls(**{**shared, "channels": channels})
 
     def build(self, space: Space, out: Space | None = None, target: Space | None = None) -> Self:
         super(Decoder, self).build(space)
         space = Space.of(space)
         self.out = Space.of(out) if out is not None else space
         dims = dimensions("unet decoder", self.out.shape, self.dims)
-        expected = len(self.channels) + self.global_residual
+        skips = [skip.shape[-1] or 1 for skip in space.skips[self.global_residual :][::-1]]  # inner to outer
+        channels = list(self.channels or skips)
+        expected = max(1, len(channels)) + self.global_residual
         if len(space.skips) != expected:
             raise ShapeError(f"unet decoder expects {expected} skips, encoder gives {len(space.skips)}")
         if len(space.shape) != dims + 1:
             raise ShapeError(f"unet decoder reads a map of {dims} axes, got a latent of shape {space.shape}")
         heads, rest = divmod(self.out.shape[-1] or 1, self.deep_supervision)
-        if rest or self.deep_supervision > len(self.channels):
+        if rest or self.deep_supervision > len(channels):
             raise ShapeError(
                 f"deep_supervision={self.deep_supervision} needs loss=DeepSupervision(..., levels=the same) and as "
-                f"many levels, got {self.out.shape[-1]} output channels and {len(self.channels)} levels"
+                f"many levels, got {self.out.shape[-1]} output channels and {len(channels)} levels"
             )
         if self.global_residual and space.skips[0].shape[-1] != heads:
             raise ShapeError(
                 f"global_residual adds the input to the output: they must have equally many channels, "
                 f"got {space.skips[0].shape[-1]} and {heads}"
             )
-        skips = [skip.shape[-1] or 1 for skip in space.skips[: -len(self.channels) - 1 : -1]]  # inner to outer
         width = (space.shape[-1] or 1) + space.condition
         self.levels = nn.ModuleList()
-        strides = halvings(len(self.channels) + 1, dims, self.spacing)[::-1]
-        for skip, channels, stride in zip(skips, self.channels, strides, strict=True):
-            self.levels.append(UpLevel(self, dims, width, skip, channels, stride))
-            width = channels
+        strides = halvings(len(channels) + 1, dims, self.spacing)[::-1]
+        for skip, wide, stride in zip(skips, channels, strides, strict=True):
+            self.levels.append(UpLevel(self, dims, width, skip, wide, stride))
+            width = wide
         self.scales = [[1.0] * dims]
         for stride in strides[: -self.deep_supervision : -1]:
             self.scales.insert(0, [scale * step for scale, step in zip(self.scales[0], stride, strict=True)])
-        predicting = self.channels[-self.deep_supervision :]
+        predicting = channels[-self.deep_supervision :]
         self.ends = nn.ModuleList(CONV[dims](width, heads, 1) for width in predicting)
         if self.global_residual:
             for end in self.ends:

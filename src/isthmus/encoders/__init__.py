@@ -1,5 +1,6 @@
 """Encoders: x to features. Adding one: its file, its line here, its test."""
 
+from isthmus.encoders.backbone import BackboneEncoder as BackboneEncoder
 from isthmus.encoders.conv import ConvEncoder as ConvEncoder
 from isthmus.encoders.mlp import MLPEncoder as MLPEncoder
 from isthmus.encoders.unet import UNetEncoder as UNetEncoder

@@ -73,7 +73,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             decoder: Decoder = spec.resolve("decoder", self.decoder)
             return decoder
         mirrors = spec.registry("decoder")
-        name = encoder.part_name()
+        name = encoder.decoder_name()
         if name not in mirrors:
             raise ParameterError(f"decoder must be given, since no decoder mirrors {type(encoder).__name__}")
         return mirrors[name].mirror(encoder)  # type: ignore[no-any-return]

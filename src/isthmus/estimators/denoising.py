@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from isthmus import adapters
+from isthmus import adapters, spec
 from isthmus.bottlenecks import Dense, Identity
 from isthmus.checks import Check, choice, either
 from isthmus.encoders import UNetEncoder
@@ -35,7 +35,7 @@ class DenoisingAutoencoder(PictureEstimator):
         As in all estimators; "unet" is ``UNetEncoder(global_residual=True)``, a U-Net that learns the
         noise to take away, for pictures of any size.
     bottleneck : "auto", str or Bottleneck
-        "auto" is "dense", and "identity" for a U-Net.
+        "auto" is "dense", and "identity" where a U-Net decodes.
     corruption : str or Corruption
         Strengths are in scaled units: ``GaussianNoise((0.02, 0.2))`` for bytes, which are divided by 255, is
         noise of 5 to 51 grey levels.
@@ -79,7 +79,8 @@ class DenoisingAutoencoder(PictureEstimator):
     def _bottleneck_for(self) -> Bottleneck:
         if self.bottleneck != "auto":
             return super()._bottleneck_for()
-        return Identity() if self.encoder == "unet" or isinstance(self.encoder, UNetEncoder) else Dense()
+        chosen = None if self.encoder == "auto" else spec.resolve("encoder", self.encoder)
+        return Identity() if chosen is not None and chosen.decoder_name() == "unet" else Dense()
 
     def _build(self, rows: Batch) -> Batch:
         scaled = super()._build(rows)
