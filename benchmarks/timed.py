@@ -1,0 +1,91 @@
+"""A training run of so many minutes that reports on its way and can go on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus import Callback, WeightAverage
+
+__all__ = ["Timed"]
+
+
+class Timed(Callback):
+    """Ends the run when its training time is over; a learning-rate schedule stretches or shrinks to that.
+
+    Parameters
+    ----------
+    minutes, every : float
+        Of the run, and between two reports. Only the epochs' own time counts.
+    average : WeightAverage
+        Whose weights are reported on, and kept.
+    measure : callable
+        The figures of a report, by name; it runs with the averaged weights in place. Nothing is chosen by them.
+    checkpoint : Path
+        Written after each report.
+    resume : bool
+        Go on from the checkpoint, where there is one.
+    """
+
+    def __init__(
+        self,
+        minutes: float,
+        every: float,
+        average: WeightAverage,
+        measure: Callable[[], dict[str, float]],
+        checkpoint: Path,
+        resume: bool,
+    ) -> None:
+        self.minutes, self.every, self.average, self.measure = minutes, every, average, measure
+        self.checkpoint, self.resume = checkpoint, resume
+        self.spent = self.reported = 0.0  # seconds
+        self.curve: list[dict[str, float]] = []
+
+    def on_fit_start(self, loop: Any) -> None:
+        if self.resume and self.checkpoint.exists():
+            self.resume = False
+            loop.state.load_state_dict(torch.load(self.checkpoint, weights_only=True))
+
+    def on_epoch_end(self, loop: Any) -> None:
+        state = loop.state
+        self.spent += state.history[-1]["seconds"]
+        recent = np.mean([row["seconds"] for row in state.history[-20:]])
+        loop.max_epochs = state.epoch + max(0, round((self.minutes * 60 - self.spent) / recent))
+        if self.spent - self.reported >= self.every * 60 or loop.max_epochs == state.epoch:
+            self.reported = self.spent
+            self._report(loop)
+
+    def _report(self, loop: Any) -> None:
+        with averaged(loop.step.model, self.average):
+            figures = self.measure()
+        self.curve.append({"minutes": self.spent / 60, "epoch": loop.state.epoch, **figures})
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        print(f"{self.spent / 60:6.1f} min  epoch {loop.state.epoch:5d}  {shown}", flush=True)
+        self.checkpoint.parent.mkdir(exist_ok=True)
+        beside = self.checkpoint.with_suffix(".new")
+        torch.save(loop.state.state_dict(), beside)
+        beside.replace(self.checkpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"spent": self.spent, "reported": self.reported, "curve": self.curve}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+@contextmanager
+def averaged(network: torch.nn.Module, average: WeightAverage) -> Iterator[None]:
+    """The network with the averaged weights, in prediction mode; its own and the mode come back."""
+    was_training = network.training
+    own = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(average.weights)
+    try:
+        yield
+    finally:
+        network.load_state_dict(own)
+        network.train(was_training)
