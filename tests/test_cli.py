@@ -118,7 +118,7 @@ def test_fit_refuses_before_it_trains(place, tmp_path):
         *out,
         "--set",
         "encoder=mpl",
-        saying="encoder must be one of ['conv', 'mlp', 'unet']",
+        saying="encoder must be one of ['backbone', 'conv', 'mlp', 'unet']",
     )
     fails("fit", "autoencoder", rows, *out, "--set", "loss=Mean(1)", saying="no part 'Mean'; there are AbsoluteError,")
     fails("fit", "autoencoder", rows, *out, "--set", "loss=Hinge(1)", saying="no part 'Hinge'")
