@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from isthmus.checks import Check, choice, instance, integer, integers, number, optional
 from isthmus.errors import ShapeError
+from isthmus.nn.convolution import Conv2d, ConvTranspose2d
 from isthmus.nn.mlp import ACTIVATIONS, activation_of
 
 __all__ = [
@@ -40,9 +41,9 @@ __all__ = [
     "zero_",
 ]
 
-CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: Conv2d, 3: nn.Conv3d}
 POOL: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 GROUP_WIDTH = 8
