@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.report.subject import Subject, every, read_labels
+from isthmus.report.labels import read_labels
+from isthmus.report.rows import every
+from isthmus.report.subject import Subject
 
 
 def test_errors_are_against_the_rows_or_the_clean_ones(trained):

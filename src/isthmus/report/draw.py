@@ -8,23 +8,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from isthmus.report.layout import mosaic
-from isthmus.report.plots import DIVERGING, INK, axes, blank
+from isthmus.report.plots import DIVERGING, DPI, INK, SEQUENTIAL, axes, blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Strip", "compass", "grid", "heatmap", "histogram", "mark", "over", "profile", "shorten", "strips"]
+__all__ = ["Strip", "colour_bar", "compass", "examples", "grid", "heatmap", "histogram", "mark", "over"]
+__all__ += ["profile", "shorten", "strips"]
 
-WIDTH, MOST_NAMED = 7.2, 40
-"""Of a picture across the page, inches; and the most columns that an axis names."""
+WIDTH, MOST_SIDE, MOST_NAMED = 7.2, 1.6, 40
+"""Of a picture across the page and of one image in it, inches; and the most columns that an axis names."""
 
 
 class Strip(NamedTuple):
-    """One labelled line of images; ``signed`` draws 0 in white, ± in two colours."""
+    """One labelled line of images; ``signed`` draws 0 in white, ± in two colours; ``bar`` is the unit of a colour
+    bar, and ``limits`` its ends."""
 
     label: str
     images: np.ndarray
     signed: bool = False
+    bar: str = ""
+    limits: tuple[float, float] | None = None
+
+
+def examples(width: int, most: int = 12) -> int:
+    """How many images of that width lie side by side on a page."""
+    return min(most, max(4, 640 // width))
 
 
 def compass(images: np.ndarray) -> np.ndarray:
@@ -33,43 +42,66 @@ def compass(images: np.ndarray) -> np.ndarray:
     return images / np.where(peak > 0, peak, 1)
 
 
-def _show(panel: Any, picture: np.ndarray, limits: tuple[float, float], signed: bool) -> None:
+def _show(panel: Any, picture: np.ndarray, limits: tuple[float, float], colours: str) -> Any:
+    """Draw an image; one of more pixels than there is room for is averaged."""
     low, high = limits
+    way = "nearest" if picture.shape[1] < WIDTH * DPI else "antialiased"
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
     if picture.ndim == 3:
         scaled = np.clip((picture - low) / ((high - low) or 1), 0, 1)
         alpha = ~np.isnan(picture[..., :1])
-        panel.imshow(np.concatenate([np.nan_to_num(scaled), alpha], -1), aspect="equal")
-    else:
-        colours = DIVERGING if signed else "gray"
-        panel.imshow(np.ma.masked_invalid(picture), cmap=colours, vmin=low, vmax=high, aspect="equal")
-    panel.set(xticks=[], yticks=[])
-    panel.spines[:].set_visible(False)
+        return panel.imshow(np.concatenate([np.nan_to_num(scaled), alpha], -1), aspect="equal", interpolation=way)
+    masked = np.ma.masked_invalid(picture)
+    return panel.imshow(masked, cmap=colours, vmin=low, vmax=high, aspect="equal", interpolation=way)
 
 
 def _limits(images: np.ndarray, signed: bool) -> tuple[float, float]:
     if signed:
-        peak = float(np.abs(images).max()) or 1.0
+        peak = float(np.nanmax(np.abs(images))) or 1.0
         return -peak, peak
-    return float(images.min()), float(images.max())
+    return float(np.nanmin(images)), float(np.nanmax(images))
 
 
-def strips(rows: Sequence[Strip], heads: Sequence[str] = (), grey: int = 0) -> Figure:
-    """Lines of images under one another; those not ``signed`` share the grey scale of line ``grey``."""
+def strips(rows: Sequence[Strip], heads: Sequence[str] = (), grey: int = 0, foot: float = 0.0) -> Figure:
+    """Lines of images under one another; grey ones share the scale of line ``grey``. ``foot``: inches left below."""
     n = len(rows[0].images)
     height, width = rows[0].images.shape[1:3]
-    side = (WIDTH - 1.25) / n
-    figure = blank(WIDTH, side * (height / width) * len(rows) + 0.12 * len(rows) + (0.3 if heads else 0.05))
-    panels = np.atleast_1d(figure.subplots(len(rows), 1))
     gap = max(1, round(width / 14))
-    for panel, row in zip(panels, rows, strict=True):
-        limits = _limits(row.images if row.signed else rows[grey].images, row.signed)
-        _show(panel, mosaic(row.images, n, gap), limits, row.signed)
-        panel.set_yticks([(height - 1) / 2], [row.label])
+    left, right = 1.1, 0.65 if any(row.bar for row in rows) else 0.05
+    across = min(WIDTH - left - right, n * MOST_SIDE)
+    down, between = across * height / (n * (width + gap) - gap), 0.09
+    figure = blank(left + across + right, foot + len(rows) * (down + between) + (0.25 if heads else 0))
+    figure.set_layout_engine("none")
+    whole = np.tile(figure.get_size_inches(), 2)
+    for line, row in enumerate(reversed(rows)):
+        bottom = foot + between / 2 + line * (down + between)
+        panel = figure.add_axes(np.array([left, bottom, across, down]) / whole)
+        own = row.signed or row.bar
+        limits = row.limits or _limits(row.images if own else rows[grey].images, row.signed)
+        image = _show(panel, mosaic(row.images, n, gap), limits, _colours(row.signed, bool(row.bar)))
+        panel.set_yticks([(height - 1) / 2], [f"{row.label}\n({row.bar})" if row.bar else row.label])
         panel.tick_params(length=0, labelsize=10)
-    if heads:
-        panels[0].set_xticks([index * (width + gap) + (width - 1) / 2 for index in range(n)], heads)
-        panels[0].xaxis.tick_top()
+        if row.bar:
+            bar = figure.add_axes(np.array([left + across + 0.08, bottom, 0.08, down]) / whole)
+            figure.colorbar(image, cax=bar, ticks=(limits[0], sum(limits) / 2, limits[1]), format="{x:.3g}")
+            bar.spines[:].set_visible(False)
+            bar.tick_params(labelsize=8)
+    if heads:  # the last panel drawn is the uppermost
+        panel.set_xticks([index * (width + gap) + (width - 1) / 2 for index in range(n)], heads)
+        panel.xaxis.tick_top()
     return figure
+
+
+def _colours(signed: bool, sequential: bool = False) -> str:
+    return DIVERGING if signed else SEQUENTIAL if sequential else "gray"
+
+
+def colour_bar(figure: Any, panel: Any, image: Any, label: str) -> None:
+    """A colour bar beside the panel, without a frame."""
+    bar = figure.colorbar(image, ax=panel, pad=0.02, shrink=0.9)
+    bar.outline.set_visible(False)
+    bar.set_label(label)
 
 
 def grid(
@@ -90,7 +122,7 @@ def grid(
     body = width - left
     figure = blank(width, body * picture.shape[0] / picture.shape[1] + (0.35 if heads else 0.1))
     panel: Any = figure.subplots()
-    _show(panel, picture, limits or _limits(images, signed), signed)
+    _show(panel, picture, limits or _limits(images, signed), _colours(signed))
     if lines:
         panel.set_yticks([index * (high + gap) + (high - 1) / 2 for index in range(len(lines))], lines)
     if heads:
@@ -114,9 +146,7 @@ def heatmap(values: np.ndarray, columns: Sequence[str], unit: str, limit: float 
     panel.set(ylabel="unit")
     panel.spines[:].set_visible(False)
     panel.tick_params(length=0)
-    bar = figure.colorbar(image, ax=panel, pad=0.02, shrink=0.9)
-    bar.outline.set_visible(False)
-    bar.set_label(unit)
+    colour_bar(figure, panel, image, unit)
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import ParameterError
+from isthmus.report.rows import Rows
 
 __all__ = ["image_shape_of", "mosaic", "square_side", "tiles"]
 
@@ -17,29 +18,35 @@ NEIGHBOURS = 1.5
 """Columns are pixels where neighbours are this many times as correlated as any two columns."""
 
 
-def image_shape_of(rows: np.ndarray, given: Any = "auto") -> tuple[int, ...] | None:
+def image_shape_of(rows: Rows, given: Any = "auto", positions: int | None = None) -> tuple[int, ...] | None:
     """The shape of a row as a picture, ``(H, W)`` or ``(H, W, 3)``, or None for a table or a signal.
 
     Parameters
     ----------
-    rows : array of shape (n, d), (n, H, W), (n, C, H, W) or (n, C, D, H, W)
+    rows : array of shape (n, d), (n, H, W), (n, C, H, W) or (n, C, D, H, W), or list of arrays
     given : "auto", None or (H, W)
         The user's word. "auto" takes a table for pictures where its number of columns is a square of at
         least 16 and neighbouring columns are much more correlated than others.
+    positions : int, optional
+        How many axes the model takes for positions: rows of one are signals, and ``(n, D, H, W)`` may be volumes.
     """
-    shape = rows.shape[1:]
     if given is None:
         return None
-    if given != "auto":
+    shape = rows[0].shape
+    if isinstance(rows, list):
+        shape = (*shape[:-2], *(max(row.shape[axis] for row in rows) for axis in (-2, -1)))
+    elif given != "auto":
         wanted = tuple(int(side) for side in given)
         if len(wanted) not in (2, 3) or math.prod(wanted) != math.prod(shape):
             raise ParameterError(f"image_shape must hold {math.prod(shape)} numbers, (H, W), got {given!r}")
         return wanted
+    if positions == 1 and len(shape) < 3:
+        return None
     if len(shape) == 1:
-        return square_side(rows)
+        return square_side(np.asarray(rows))
     if min(shape[-2:]) < LEAST_SIDE:
         return None
-    if len(shape) == 3 and shape[0] == 3:
+    if len(shape) == 3 and shape[0] == 3 and positions != 3:
         return (shape[1], shape[2], 3)
     return (shape[-2], shape[-1])
 
@@ -65,17 +72,28 @@ def square_side(rows: np.ndarray) -> tuple[int, int] | None:
     return (side, side) if np.nanmean(beside) > NEIGHBOURS * np.nanmean(apart) else None
 
 
-def tiles(rows: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def tiles(rows: Rows, shape: Sequence[int], positions: int | None = None) -> np.ndarray:
     """Rows as pictures, ``(n, H, W)`` or ``(n, H, W, 3)``: of several channels the first, of a volume the
-    middle slice."""
+    middle slice; pictures of several sizes in the middle of the largest, with NaN around them."""
+    if isinstance(rows, list):
+        return _padded([tiles(row[np.newaxis], shape, positions)[0] for row in rows])
     rows = np.asarray(rows)
-    if rows.ndim == 4 and len(shape) == 3:
-        return np.moveaxis(rows, 1, -1)
-    if rows.ndim == 4:
-        return rows[:, 0]
+    if positions == 3 and rows.ndim == 4:
+        rows = rows[:, np.newaxis]
     if rows.ndim == 5:
         return rows[:, 0, rows.shape[2] // 2]
-    return rows.reshape(len(rows), *shape)
+    if rows.ndim == 4:
+        return np.moveaxis(rows, 1, -1) if len(shape) == 3 else rows[:, 0]
+    return rows.reshape(len(rows), *shape) if rows.ndim == 2 else rows
+
+
+def _padded(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    size = np.max([picture.shape for picture in pictures], axis=0)
+    canvas = np.full((len(pictures), *size), np.nan)
+    for place, picture in zip(canvas, pictures, strict=True):
+        corner = [(whole - part) // 2 for whole, part in zip(size, picture.shape, strict=True)]
+        place[tuple(slice(at, at + part) for at, part in zip(corner, picture.shape, strict=True))] = picture
+    return canvas
 
 
 def mosaic(pictures: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CLASSES", "DIVERGING", "INK", "MUTED", "PAPER", "SEQUENTIAL", "TRAIN", "VALIDATION"]
+__all__ = ["CLASSES", "DIVERGING", "DPI", "INK", "MUTED", "PAPER", "SEQUENTIAL", "TRAIN", "VALIDATION"]
 __all__ += ["axes", "blank", "plain_log", "png", "style", "svg"]
 
 INK, MUTED, PAPER = "#1f2329", "#8a9099", "#fdfdfe"
@@ -36,6 +36,8 @@ CLASSES = (
 """Petroff's ten colours, picked for colour-vision deficiency (arXiv:2107.02270)."""
 TRAIN, VALIDATION = CLASSES[0], CLASSES[6]
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+DPI = 144
+"""Of images inside an SVG."""
 
 RC: Any = {
     "font.family": ["DejaVu Sans"],
@@ -125,7 +127,7 @@ def svg(figure: Figure, prefix: str) -> str:
     """The figure as inline SVG: transparent, colours that follow the page, every id under ``prefix``."""
     stream = io.StringIO()
     with style():
-        figure.savefig(stream, format="svg", dpi=144, metadata={"Date": None, "Creator": None})
+        figure.savefig(stream, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
-from isthmus import adapters
+from isthmus import adapters, images
 from isthmus.errors import DataError
+from isthmus.report.labels import Labels, read_labels
 from isthmus.report.layout import image_shape_of, tiles
+from isthmus.report.rows import at_most, dense, every, holds_images, read_masks, read_rows, real, taken
 from isthmus.types import Batch
 
-__all__ = ["Labels", "Subject"]
-
-MOST_CLASSES = 10
-
-
-class Labels(NamedTuple):
-    """y to colour by: ``codes`` are class indices where ``names`` are given, else real numbers."""
-
-    codes: np.ndarray
-    names: tuple[str, ...] = ()
+__all__ = ["Subject"]
 
 
 class Subject:
-    """The model is known by what it can do: sections ask ``hasattr``, never for a class.
+    """The model is known by what it can do: sections ask ``hasattr``, `rebuilds`, `decodes`, never for a class.
+
+    Of very many pictures some are taken, evenly spaced; ``total`` is how many were given.
 
     Parameters
     ----------
     estimator : object
         Fitted, with ``module_``, ``objective_``, ``history_``, ``transform``, ``reconstruct``; or with ``members_``,
         a list of such objects (a detector around them), of which the middle one is shown.
-    X : array, tensor, frame, sparse matrix or path
+    X : array, tensor, frame, sparse matrix, list of pictures or path
         Rows to show, as the estimator takes them.
-    y : array, optional
-        Labels, one a row; or clean rows in X's shape, where X is damaged.
+    y : array, list or path, optional
+        Labels, one a row; clean rows in X's shape, where X is damaged; masks, where the model labels positions.
     image_shape : "auto", None or (H, W)
         Whether rows are pictures.
     """
@@ -46,53 +40,106 @@ class Subject:
         self.members = [estimator] if hasattr(estimator, "module_") else list(estimator.members_)
         self.line = self.members[len(self.members) // 2]
         self.module = self.line.module_
+        self.dims: int | None = getattr(self.module.encoder, "dims", None)
+        self.positions = len(self.module.space.shape) - 1
+        if self.labels_positions and holds_images(X) and holds_images(y):
+            X, y = images.read_pairs(X, y)
         self.given = adapters.read(X)
-        self.rows = dense(self.given)
+        rows = read_rows(self.given, self.dims)
+        self.total = len(rows)
+        self.index = every(self.total, at_most(rows))
+        self.rows: Any = taken(rows, self.index)
+        self.ragged = isinstance(self.rows, list)
         self.shown = self.like(self.rows, self.line)
-        self.codes = np.asarray(self.line.transform(self.shown))
         self.names = [str(name) for name in getattr(self.given, "columns", ())]
-        self.clean, self.labels = self._targets(adapters.read(y, "y"))
-        self.image_shape = image_shape_of(self.rows, image_shape)
+        self.clean: Any = None
+        self.labels: Labels | None = None
+        self.masks: list[np.ndarray] | None = None
+        if y is not None:
+            self._read_targets(adapters.read(y, "y"))
+        self.image_shape = image_shape_of(self.rows, image_shape, self.positions)
         self.command: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def like(self, rows: np.ndarray, owner: Any) -> Any:
+    def like(self, rows: Any, owner: Any) -> Any:
         """Rows as the owner was fitted: a frame with X's names where it knows names, else the array."""
         if not hasattr(self.given, "columns") or not hasattr(owner, "feature_names_in_"):
             return rows
         pandas = hasattr(self.given, "iloc")
         return type(self.given)(rows, **{"columns" if pandas else "schema": list(self.given.columns)})
 
-    def _targets(self, y: Any) -> tuple[np.ndarray | None, Labels | None]:
-        if y is None:
-            return None, None
-        values = dense(y)
-        if values.shape == self.rows.shape and values.ndim > 1:
-            return values, None
-        values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-        if values.shape != (len(self.rows),):
-            wanted = f"({len(self.rows)},) or the clean rows, {self.rows.shape}"
-            raise DataError(f"y must be labels of shape {wanted}, got {values.shape}")
-        return None, read_labels(values)
+    def _read_targets(self, y: Any) -> None:
+        """y as masks, clean rows or labels, of the rows that are shown."""
+        values = read_rows(y, self.dims, "y")
+        if len(values) != self.total:
+            wanted = "masks, one a picture" if self.labels_positions else "labels of shape"
+            raise DataError(f"y must be {wanted} ({self.total},) or the clean rows, got {np.shape(y)}")
+        values = taken(values, self.index)
+        if self.labels_positions:
+            self.masks = read_masks(values, self.rows, self.positions, self.module.target.classes is None)
+        elif np.ndim(values[0]) and [np.shape(value) for value in values] == [np.shape(row) for row in self.rows]:
+            self.clean = values
+        else:
+            column = dense(values)
+            column = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
+            if column.ndim != 1:
+                wanted = f"({self.total},) or the clean rows, {np.shape(self.rows[0])} each"
+                raise DataError(f"y must be labels of shape {wanted}, got {column.shape}")
+            self.labels = read_labels(column)
+
+    # ------------------------------------------------------------------ what the model can do
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether what it gives is in the units of X."""
+        return bool(self.module.scales_target)
+
+    @property
+    def labels_positions(self) -> bool:
+        """Whether it gives a label for every position of a picture."""
+        return hasattr(self.line, "predict_proba")
+
+    @property
+    def tabular(self) -> bool:
+        """Whether rows are columns of a table, and no positions of a signal."""
+        return not self.ragged and self.rows.ndim == 2 and self.positions == 0
+
+    @property
+    def has_code(self) -> bool:
+        """Whether everything goes through the code, of one size (no skips go round it)."""
+        return not self.module.encoder.out.skips and not self.ragged
+
+    @property
+    def decodes(self) -> bool:
+        """Whether a code alone can be decoded."""
+        return self.has_code and self.rebuilds and None not in self.module.bottleneck.out.shape
 
     # ------------------------------------------------------------------ what sections read
 
     @cached_property
-    def truth(self) -> np.ndarray:
+    def truth(self) -> Any:
         """What a reconstruction is held against: the clean rows where they are given, else X."""
-        return (self.rows if self.clean is None else self.clean).astype(np.float64)
+        return real(self.rows if self.clean is None else self.clean)
 
     @cached_property
-    def reconstruction(self) -> np.ndarray:
+    def reconstruction(self) -> Any:
         """The model's, in the user's units."""
-        return np.asarray(self.line.reconstruct(self.shown), dtype=np.float64)
+        return real(self.line.reconstruct(self.shown))
 
     @cached_property
     def errors(self) -> np.ndarray:
         """Σᵢ (x̂ᵢ − xᵢ)² of each row, ``(n,)``, in the user's units squared."""
+        if self.ragged:
+            pairs = zip(self.reconstruction, self.truth, strict=True)
+            return np.array([np.square(rebuilt - truth).sum() for rebuilt, truth in pairs])
         return np.square(self.reconstruction - self.truth).reshape(len(self), -1).sum(1)
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """The code of each row, ``(n, D)`` or ``(n, *positions, D)``."""
+        return np.asarray(self.line.transform(self.shown))
 
     @cached_property
     def flat_codes(self) -> np.ndarray:
@@ -130,59 +177,24 @@ class Subject:
 
     @property
     def columns(self) -> list[str]:
-        """Names of a table's columns; their numbers where they have none."""
-        return self.names or [str(index) for index in range(int(np.prod(self.rows.shape[1:])))]
-
-    @property
-    def decodes(self) -> bool:
-        """Whether a code alone can be decoded (no skips go round it)."""
-        return not self.module.encoder.out.skips
+        """Names of a table's columns; their numbers where they have none, those of a pixel in brackets."""
+        shape = self.rows.shape[1:]
+        return self.names or [str(place if len(place) > 1 else place[0]) for place in np.ndindex(shape)]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes ``(n, D)`` or ``(n, *positions, D)`` to rows in the user's units."""
         return np.asarray(self.line.inverse_transform(codes.astype(np.float32)), dtype=np.float64)
 
-    def pictures(self, rows: np.ndarray) -> np.ndarray:
+    def pictures(self, rows: Any) -> np.ndarray:
         """Rows as pictures; only where ``image_shape`` is not None."""
         assert self.image_shape is not None
-        return tiles(rows, self.image_shape)
+        return tiles(rows, self.image_shape, self.positions)
 
     def batch(self, index: np.ndarray) -> Batch:
         """These rows as the module reads them (channels last, the user's units), on its device."""
-        x = adapters.channels_last(adapters.to_tensor(np.ascontiguousarray(self.rows[index])))
-        return Batch(x.to(self.module.device))
+        rows = np.stack([self.rows[place] for place in index])
+        return Batch(adapters.channels_last(adapters.to_tensor(rows), self.dims).to(self.module.device))
 
     def by_error(self, n: int) -> np.ndarray:
         """n rows from the best rebuilt to the worst, evenly spaced in rank."""
-        order = np.argsort(self.errors, kind="stable")
-        return order[np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int)]
-
-
-def every(n: int, most: int) -> np.ndarray:
-    """At most ``most`` of n rows, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
-
-
-def dense(data: Any) -> np.ndarray:
-    """Arrays, frames, tensors and sparse matrices as an array."""
-    if isinstance(data, torch.Tensor):
-        return data.detach().cpu().numpy()
-    array = data.toarray() if hasattr(data, "toarray") else np.asarray(data)
-    return array.astype(np.float64) if array.dtype == object and hasattr(data, "columns") else array
-
-
-def read_labels(values: np.ndarray) -> Labels:
-    """Few distinct values are classes (the rarest beyond ten are "other"), many numbers a scale."""
-    names, codes, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
-    numeric = values.dtype.kind in "fiu"
-    if numeric and len(names) > MOST_CLASSES:
-        return Labels(values.astype(np.float64))
-    if numeric:
-        numbers, codes = np.unique(values, return_inverse=True)
-        return Labels(codes, tuple(f"{number:g}" for number in numbers))
-    if len(names) <= MOST_CLASSES:
-        return Labels(codes, tuple(names))
-    kept = np.sort(np.argsort(-counts, kind="stable")[: MOST_CLASSES - 1])
-    place = np.full(len(names), MOST_CLASSES - 1)
-    place[kept] = np.arange(len(kept))
-    return Labels(place[codes], (*names[kept], "other"))
+        return np.argsort(self.errors, kind="stable")[every(len(self), n)]

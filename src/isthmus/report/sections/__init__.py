@@ -8,9 +8,11 @@ from isthmus.report.blocks import Section
 from isthmus.report.sections.anomalies import anomalies
 from isthmus.report.sections.denoising import denoising
 from isthmus.report.sections.errors import errors
+from isthmus.report.sections.features import features
 from isthmus.report.sections.jacobian import jacobian
 from isthmus.report.sections.latent import latent
 from isthmus.report.sections.learning import learning
+from isthmus.report.sections.masks import masks
 from isthmus.report.sections.posterior import posterior
 from isthmus.report.sections.provenance import provenance
 from isthmus.report.sections.reconstructions import reconstructions
@@ -26,10 +28,12 @@ __all__ = ["SECTIONS"]
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     summary,
     learning,
+    masks,
     reconstructions,
     errors,
     denoising,
     anomalies,
+    features,
     latent,
     units,
     sparsity,

@@ -58,5 +58,5 @@ def _reasons(subject: Subject, scores: np.ndarray, worst: np.ndarray) -> Table:
         columns = np.argsort(-weights, kind="stable")[:MOST_COLUMNS]
         values = subject.rows[row].ravel()
         named = "; ".join(f"{subject.columns[column]} = {short(values[column])}" for column in columns)
-        rows.append((str(row), short(scores[row]), named))
+        rows.append((str(subject.index[row]), short(scores[row]), named))
     return Table(("row", "score", "columns that speak most against it"), rows, "The most anomalous rows, worst first.")

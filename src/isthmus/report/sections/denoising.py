@@ -1,62 +1,123 @@
-"""Damaged, restored, clean."""
+"""Clean, damaged, restored."""
 
 from __future__ import annotations
 
+import importlib.util
+from typing import Any
+
 import numpy as np
 
-from isthmus.report.blocks import Note, Picture, Section, short
-from isthmus.report.draw import Strip, profile, strips
+from isthmus import metrics
+from isthmus.report.blocks import Block, Note, Picture, Section, Table, short
+from isthmus.report.draw import Strip, examples, profile, strips
 from isthmus.report.plots import INK, MUTED, TRAIN, VALIDATION, axes
-from isthmus.report.subject import Subject, every
+from isthmus.report.rows import every, real, taken
+from isthmus.report.subject import Subject
 
 __all__ = ["denoising"]
 
-EXAMPLES = 12
+MEASURED, LEAST_SIDE = 500, 11
+"""Pictures that PSNR and SSIM are taken of, and the shortest side that SSIM's window fits."""
 
 
 def denoising(subject: Subject) -> Section | None:
-    """Triplets of a model that was trained to undo damage, and the error before and after."""
-    damaged = _damaged(subject)
-    if damaged is None:
+    """Examples of a model that was trained to undo damage, and the error before and after."""
+    damaged = _damaged(subject) if subject.rebuilds else None
+    if damaged is None or (subject.ragged and subject.image_shape is None):
         return None
-    restored = np.asarray(subject.line.reconstruct(subject.like(damaged, subject.line)), dtype=np.float64)
+    restored = subject.reconstruction if subject.clean is not None else _restored(subject, damaged)
     before, after = (_error(rows, subject.truth) for rows in (damaged, restored))
-    said = (
-        f"The damage costs {short(before.mean())} (units of X)² a row; {short(after.mean())} are left after restoring: "
-        f"{100 * (1 - after.mean() / before.mean()):.0f} % of the damage undone."
-    )
-    triplets = [("damaged", damaged), ("restored", restored), ("clean", subject.truth)]
-    index = every(len(subject), EXAMPLES)
+    damage, left = (float(np.sqrt(np.square(error).mean())) for error in (before, after))
+    undone = f" {short(100 * (1 - left**2 / damage**2), 2)} % of the squared error is undone." if damage > 0 else ""
+    blocks: list[Block] = [
+        Note(f"The damage is {short(damage)} units of X (root mean square), and {short(left)} are left.{undone}")
+    ]
+    lines = {"clean": subject.truth, "damaged": damaged, "restored": restored}
     if subject.image_shape is not None:
-        lines = [Strip(name, subject.pictures(np.asarray(rows)[index])) for name, rows in triplets]
-        alt = f"{len(index)} damaged images, the same restored, and the clean ones"
-        shown = [
-            Picture(
-                "triplets", strips(lines, grey=2), alt, "Rows evenly spaced over the data; one grey scale.", wide=True
-            )
-        ]
+        blocks += [_measures(subject, lines), _pictures(subject, lines)]
     else:
-        shown = [_profile(subject, triplets, row) for row in index[:: max(1, len(index) // 2)][:2]]
-    return Section("denoising", "Damaged, restored, clean", [Note(said), *shown, _before_after(before, after)])
+        index = every(len(subject), 2)
+        blocks += [_profile(subject, lines, row) for row in index]
+    return Section("denoising", "Clean, damaged, restored", [*blocks, _before_after(before, after)])
 
 
-def _damaged(subject: Subject) -> np.ndarray | None:
+def _damaged(subject: Subject) -> Any:
     if subject.clean is not None:
-        return subject.rows.astype(np.float64)
+        return real(subject.rows)
     if subject.module.corruption is None or not hasattr(subject.line, "corrupt"):
         return None
-    return np.asarray(subject.line.corrupt(subject.shown), dtype=np.float64)
+    if subject.ragged:
+        return [real(subject.line.corrupt(row[np.newaxis])[0]) for row in subject.rows]
+    return real(subject.line.corrupt(subject.shown))
 
 
-def _error(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    return np.square(rows - truth).reshape(len(truth), -1).sum(1)
+def _restored(subject: Subject, damaged: Any) -> Any:
+    return real(subject.line.reconstruct(subject.like(damaged, subject.line)))
 
 
-def _profile(subject: Subject, triplets: list[tuple[str, np.ndarray]], row: int) -> Picture:
+def _error(rows: Any, truth: Any) -> np.ndarray:
+    """Of each row, root mean square over its numbers."""
+    return np.array([np.sqrt(np.square(row - true).mean()) for row, true in zip(rows, truth, strict=True)])
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def _measures(subject: Subject, lines: dict[str, Any]) -> Table:
+    """PSNR and, where scikit-image is and its window fits, SSIM of the damaged and the restored."""
+    index = every(len(subject), MEASURED)
+    shaped = {name: _shaped(subject, taken(rows, index)) for name, rows in lines.items()}
+    top, whence = _range(subject)
+    sides = min(min(row.shape[-subject.positions or -2 :]) for row in shaped["clean"])
+    with_ssim = subject.positions != 1 and sides >= LEAST_SIDE and importlib.util.find_spec("skimage") is not None
+    rows = []
+    for name in ("damaged", "restored"):
+        pair = shaped["clean"], shaped[name]
+        row = [name, f"{metrics.psnr(*pair, data_range=top):.2f}"]
+        if with_ssim:
+            row.append(f"{metrics.ssim(*pair, data_range=top, dims=max(2, subject.positions)):.4f}")
+        rows.append(row)
+    head = ("pictures", "PSNR, dB", *(["SSIM"] if with_ssim else []))
+    caption = f"Against the clean ones, means over {len(index):,} pictures; the range is {short(top)}, {whence}."
+    return Table(head, rows, caption)
+
+
+def _shaped(subject: Subject, rows: Any) -> Any:
+    return rows if subject.positions else subject.pictures(rows)
+
+
+def _range(subject: Subject) -> tuple[float, str]:
+    """The largest value less the smallest that a picture may have, and why."""
+    kind = subject.rows[0].dtype
+    if kind.kind == "u":
+        return float(np.iinfo(kind).max), f"that of {kind}"
+    low, high = min(row.min() for row in subject.truth), max(row.max() for row in subject.truth)
+    if low >= 0 and 0.5 < high <= 1:
+        return 1.0, "as values lie between 0 and 1"
+    return float(high - low) or 1.0, "that of the clean pictures shown"
+
+
+def _pictures(subject: Subject, lines: dict[str, Any]) -> Picture:
+    assert subject.image_shape is not None
+    index = every(len(subject), examples(subject.image_shape[1]))
+    drawn = {name: subject.pictures(taken(rows, index)) for name, rows in lines.items()}
+    strip = [Strip(name, images) for name, images in drawn.items()]
+    said = "Evenly spaced over the data; one scale for all, that of the clean."
+    if drawn["clean"].ndim == 3:
+        strip.append(Strip("difference", drawn["restored"] - drawn["clean"], signed=True, bar="units of X"))
+        said += " Difference, restored less clean: red is too high there, blue too low."
+    alt = f"{len(index)} clean pictures, the same damaged, and restored"
+    return Picture("restored", strips(strip), alt, said, wide=True)
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def _profile(subject: Subject, lines: dict[str, Any], row: int) -> Picture:
     figure, panel = profile(subject.names, subject.rows[0].size, f"row {row}")
     shift = subject.truth.mean(0)
     looks = {"damaged": (MUTED, ":"), "restored": (VALIDATION, "--"), "clean": (INK, "-")}
-    for name, rows in triplets:
+    for name, rows in lines.items():
         colour, dash = looks[name]
         panel.plot(((rows[row] - shift) / subject.spread).ravel(), color=colour, linestyle=dash, label=name)
     panel.legend()
@@ -69,10 +130,10 @@ def _profile(subject: Subject, triplets: list[tuple[str, np.ndarray]], row: int)
 
 
 def _before_after(before: np.ndarray, after: np.ndarray) -> Picture:
-    figure, panel = axes(4.0, 3.4, xlabel="squared error of the damaged row", ylabel="of the restored row")
+    figure, panel = axes(4.0, 3.4, xlabel="RMS error of the damaged row, units of X", ylabel="of the restored row")
     index = every(len(before), 3000)
     panel.scatter(before[index], after[index], s=9, color=TRAIN, alpha=0.45, linewidths=0, rasterized=True)
     limit = max(before.max(), after.max())
     panel.plot([0, limit], [0, limit], color=MUTED, linewidth=1)
     alt = f"error after restoring against error before, means {short(after.mean())} and {short(before.mean())}"
-    return Picture("before_after", figure, alt, "(units of X)²; below the line a row was improved.")
+    return Picture("before_after", figure, alt, "Below the line a row was improved.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.report.blocks import Block, Picture, Section, short
-from isthmus.report.draw import histogram, mark, over, shorten
-from isthmus.report.plots import TRAIN, axes
+from isthmus.report.draw import colour_bar, histogram, mark, over, shorten
+from isthmus.report.plots import SEQUENTIAL, TRAIN, axes
 from isthmus.report.subject import Subject
 
 __all__ = ["errors"]
@@ -14,21 +14,25 @@ __all__ = ["errors"]
 MOST_COLUMNS = 30
 
 
-def errors(subject: Subject) -> Section:
+def errors(subject: Subject) -> Section | None:
     """The distribution of each row's squared error; a table's columns by the variance left unexplained."""
-    values = subject.errors
+    if not subject.rebuilds or subject.ragged:
+        return None
+    values, unit = subject.errors, "squared error of a row, (units of X)²"
+    if subject.image_shape is not None:
+        values, unit = np.sqrt(values / subject.rows[0].size), "RMS error of a picture, units of X"
     skewed = bool(values.min() > 0 and values.max() > 30 * np.median(values))
-    figure, panel = histogram(values, "squared error of a row, (units of X)²", TRAIN, logarithmic=skewed)
+    figure, panel = histogram(values, unit, TRAIN, logarithmic=skewed)
     median, tail = np.quantile(values, (0.5, 0.95))
     mark(panel, median, f"median {short(median)}", "-")
     mark(panel, tail, f"95 % below {short(tail)}", "--")
     over(panel)
-    alt = f"histogram of squared errors of {len(values)} rows, median {short(median)}, 95 % below {short(tail)}"
+    alt = f"histogram of the errors of {len(values)} rows, median {short(median)}, 95 % below {short(tail)}"
     caption = f"{len(values):,} rows; smallest {short(values.min())}, largest {short(values.max())}."
     blocks: list[Block] = [Picture("errors", figure, alt, caption)]
     if subject.image_shape is not None:
         blocks.append(_map(subject))
-    elif subject.rows.ndim == 2:
+    elif subject.tabular:
         blocks.append(_columns(subject))
     return Section("errors", "Errors", blocks)
 
@@ -50,15 +54,11 @@ def _columns(subject: Subject) -> Picture:
 
 
 def _map(subject: Subject) -> Picture:
-    from isthmus.report.plots import SEQUENTIAL
-
     error = subject.pictures(np.square(subject.reconstruction - subject.truth).mean(0, keepdims=True))[0]
     picture = np.sqrt(error.mean(-1) if error.ndim == 3 else error)
     figure, panel = axes(3.7, 3.1)
     image = panel.imshow(picture, cmap=SEQUENTIAL, vmin=0)
     panel.set(xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=panel, pad=0.03, shrink=0.9)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.set_label("RMS error, units of X")
+    colour_bar(figure, panel, image, "RMS error, units of X")
     return Picture("error_map", figure, "map of the error, pixel by pixel", "Where in the picture the error sits.")

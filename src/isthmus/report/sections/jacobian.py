@@ -7,16 +7,17 @@ import torch
 
 from isthmus.report.blocks import Note, Picture, Section
 from isthmus.report.plots import TRAIN, axes
-from isthmus.report.subject import Subject, every
+from isthmus.report.rows import every
+from isthmus.report.subject import Subject
 
 __all__ = ["jacobian"]
 
-MOST_ROWS = 256
+MOST_ROWS, MOST_UNITS = 256, 512
 
 
 def jacobian(subject: Subject) -> Section | None:
     """The singular values of ∂z/∂x of a contractive model, mean and spread over rows (Rifai et al. 2011)."""
-    if subject.penalty("contractive") is None:
+    if subject.penalty("contractive") is None or not subject.has_code or subject.flat_codes.shape[1] > MOST_UNITS:
         return None
     index = every(len(subject), MOST_ROWS)
     values = np.linalg.svd(_jacobians(subject, index), compute_uv=False)  # (n, min(D, d))

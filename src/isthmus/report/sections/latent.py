@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 
 from isthmus.report.blocks import Picture, Section
+from isthmus.report.labels import Labels
 from isthmus.report.plots import CLASSES, INK, PAPER, SEQUENTIAL, TRAIN, axes
-from isthmus.report.subject import Labels, Subject, every
+from isthmus.report.rows import every
+from isthmus.report.subject import Subject
 
 __all__ = ["latent"]
 
 MOST_POINTS = 5000
 
 
-def latent(subject: Subject) -> Section:
+def latent(subject: Subject) -> Section | None:
     """Codes by their own axes where there are two, by their principal components beyond, coloured by y."""
+    if not subject.has_code or len(subject) < 3:
+        return None
     codes = subject.flat_codes
     index = every(len(subject), MOST_POINTS)
     if codes.shape[1] == 1:
@@ -45,13 +49,17 @@ def dot(n: int) -> float:
 def _plane(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str], str]:
     if codes.shape[1] == 2:
         return codes, ("unit 0", "unit 1"), "The code's own two axes."
-    centred = codes - codes.mean(0)
-    _, lengths, axes_ = np.linalg.svd(centred, full_matrices=False)
-    axes_ = axes_[:2] * np.sign(axes_[np.arange(2), np.abs(axes_[:2]).argmax(1)])[:, None]
-    total = np.square(lengths).sum()
-    share = 100 * np.square(lengths[:2]) / (total if total > 0 else 1.0)
+    from sklearn.decomposition import PCA
+
+    with np.errstate(invalid="ignore"):  # a constant code has no variance to share out
+        model = PCA(2, random_state=0).fit(codes)
+    share = 100 * np.nan_to_num(model.explained_variance_ratio_)
     names = (f"first principal component ({share[0]:.0f} %)", f"second principal component ({share[1]:.0f} %)")
-    return centred @ axes_.T, names, f"The plane of most variance of {codes.shape[1]} units, in the code's units."
+    return (
+        model.transform(codes),
+        names,
+        f"The plane of most variance of {codes.shape[1]:,} numbers, in the code's units.",
+    )
 
 
 def _classes(figure: Any, panel: Any, points: np.ndarray, labels: Labels) -> None:

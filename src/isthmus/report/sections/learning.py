@@ -48,6 +48,7 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
     figure, panel = axes(
         xlabel="epoch", ylabel=_unit(subject, name), title=said if weight is None else f"{said}  (× {weight:g})"
     )
+    panel.xaxis.get_major_locator().set_params(integer=True)
     values = [row[name] for row in history]
     panel.plot(epochs, values, color=TRAIN, label="training")
     if held := f"val_{name}" in history[0]:
@@ -71,6 +72,8 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
 def _unit(subject: Subject, name: str) -> str:
     if name == "learning_rate":
         return "learning rate"
+    if not subject.rebuilds and name in ("loss", "objective"):
+        return f"{name}, mean over pictures"
     likelihood = subject.module.loss.is_likelihood
     if name in NATS or (likelihood and name in ("loss", "objective")):
         return "nats per row" if name != "kl_sparsity" else "nats"

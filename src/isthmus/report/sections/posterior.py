@@ -18,35 +18,35 @@ MOST_UNITS = 64
 
 def posterior(subject: Subject) -> Section | None:
     """KL of each unit, and the variance of its posterior mean with the line above which it is active."""
-    if not hasattr(subject.line, "posterior"):
+    if not hasattr(subject.line, "posterior") or not subject.has_code:
         return None
-    mean, std = (
-        np.asarray(part, np.float64).reshape(len(subject), -1) for part in subject.line.posterior(subject.shown)
-    )
-    kl = 0.5 * (np.square(mean) + np.square(std) - 1 - 2 * np.log(std)).mean(0)
-    variance = mean.var(0)
+    mean, std = (np.asarray(part, np.float64) for part in subject.line.posterior(subject.shown))
+    width = mean.shape[-1]  # of a map each channel is taken as a unit: its KL summed over positions
+    kl = 0.5 * (np.square(mean) + np.square(std) - 1 - 2 * np.log(std)).mean(0).reshape(-1, width).sum(0)
+    variance = mean.reshape(-1, width).var(0)
     active = variance > ACTIVE
+    name = "unit" if mean.ndim == 2 else "channel"
     said = (
-        f"{active.sum()} of {len(active)} units are active (variance of the posterior's mean above {ACTIVE:g}; "
+        f"{active.sum()} of {len(active)} {name}s are active (variance of the posterior's mean above {ACTIVE:g}; "
         f"Burda et al. 2016). KL(q(z|x) ‖ p(z)) = {kl.sum():.4g} nats a row."
     )
     order = np.argsort(-kl, kind="stable")[:MOST_UNITS]
-    return Section("posterior", "Active units", [Note(said), _kl(kl, order), _variance(variance, order)])
+    return Section("posterior", "Active units", [Note(said), _kl(kl, order, name), _variance(variance, order, name)])
 
 
 def active_units(subject: Subject) -> np.ndarray:
-    """Units by the variance of their posterior mean, most active first, ``(D,)``."""
-    return np.argsort(-subject.flat_codes.var(0), kind="stable")
+    """Units by the variance of their value (of the posterior's mean, if there is one), most active first, ``(D,)``."""
+    return np.argsort(-subject.units.var(0), kind="stable")
 
 
-def _kl(kl: np.ndarray, order: np.ndarray) -> Picture:
-    figure, panel = axes(xlabel="unit", ylabel="KL, nats a row")
+def _kl(kl: np.ndarray, order: np.ndarray, name: str) -> Picture:
+    figure, panel = axes(xlabel=name, ylabel="KL, nats a row")
     _bars(panel, kl[order], order)
     return Picture("kl_by_unit", figure, f"KL of each unit, {kl.sum():.4g} nats in all", "In order of the KL.")
 
 
-def _variance(variance: np.ndarray, order: np.ndarray) -> Picture:
-    figure, panel = axes(xlabel="unit", ylabel="variance of the posterior's mean")
+def _variance(variance: np.ndarray, order: np.ndarray, name: str) -> Picture:
+    figure, panel = axes(xlabel=name, ylabel="variance of the posterior's mean")
     _bars(panel, variance[order], order)
     panel.set_yscale("log")
     panel.axhline(ACTIVE, color=INK, linestyle="--", linewidth=1.1, label=f"active above {ACTIVE:g}")

@@ -23,7 +23,9 @@ def provenance(subject: Subject) -> Section:
         for key, value in subject.estimator.get_params(deep=False).items()
         if _changed(subject, key, value)
     ]
-    code = f'from isthmus import {name}\n\nmodel = {_call(name, given)}.fit(X)\nmodel.report(X, "report.html")'
+    pairs = subject.clean is not None or subject.labels_positions
+    data, shown = ("X, y", 'X, "report.html", y') if pairs else ("X", 'X, "report.html"')
+    code = f"from isthmus import {name}\n\nmodel = {_call(name, given)}.fit({data})\nmodel.report({shown})"
     blocks: list[Code | Table] = []
     if subject.command is not None:
         blocks.append(Code(subject.command, "The command that made this page:"))
@@ -31,13 +33,19 @@ def provenance(subject: Subject) -> Section:
     threads, device = torch.get_num_threads(), subject.module.device
     seconds = [row.get("seconds", 0.0) for row in subject.line.history_]
     facts = [
-        ("data shown", f"{' × '.join(map(str, subject.rows.shape))}, {subject.rows.dtype}"),
+        ("data shown", _shown(subject)),
         ("random_state", repr(subject.line.get_params(deep=False).get("random_state"))),
         ("training", f"{sum(seconds):.2f} s, {len(seconds)} epochs on {device}, threads: {threads}"),
         ("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
         *((package, _version(package)) for package in PACKAGES),
     ]
     return Section("provenance", "How it was made", [*blocks, Table(("what", "value"), facts)])
+
+
+def _shown(subject: Subject) -> str:
+    if subject.ragged:
+        return f"{len(subject)} pictures of several sizes, {subject.rows[0].dtype}"
+    return f"{' × '.join(map(str, subject.rows.shape))}, {subject.rows.dtype}"
 
 
 def _call(name: str, arguments: list[str]) -> str:

@@ -5,41 +5,48 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.report.blocks import Block, Note, Picture, Section, short
-from isthmus.report.draw import Strip, profile, shorten, strips
+from isthmus.report.draw import Strip, examples, profile, shorten, strips
 from isthmus.report.plots import INK, MUTED, TRAIN, VALIDATION, axes
-from isthmus.report.subject import Subject, every
+from isthmus.report.rows import every, taken
+from isthmus.report.subject import Subject
 
 __all__ = ["reconstructions"]
 
-EXAMPLES, PANELS = 12, 6
+PANELS = 6
 
 
-def reconstructions(subject: Subject) -> Section:
+def reconstructions(subject: Subject) -> Section | None:
     """Images in pairs; other rows as profiles, and columns as scatters of output against input."""
+    pairs = subject.image_shape is not None and subject.clean is not None  # which the section on denoising shows
+    if not subject.rebuilds or pairs or (subject.ragged and subject.image_shape is None):
+        return None
     said = "Rows in order of their error, from the best rebuilt to the worst, evenly spaced in rank."
     if subject.image_shape is not None:
         return Section("reconstructions", "Inputs and reconstructions", [Note(said), _images(subject)])
-    if subject.rows.ndim == 2:
+    if subject.tabular:
         said += " Profiles are in standard deviations of each column from its mean."
     blocks: list[Block] = [Note(said), *_profiles(subject), *_scatters(subject)]
     return Section("reconstructions", "Inputs and reconstructions", blocks)
 
 
 def _images(subject: Subject) -> Picture:
-    index = subject.by_error(EXAMPLES)
-    truth, rebuilt = (subject.pictures(rows[index]) for rows in (subject.truth, subject.reconstruction))
-    rows = [Strip("input" if subject.clean is None else "clean", truth), Strip("rebuilt", rebuilt)]
+    assert subject.image_shape is not None
+    index = subject.by_error(examples(subject.image_shape[1]))
+    truth, rebuilt = (subject.pictures(taken(rows, index)) for rows in (subject.truth, subject.reconstruction))
+    rows = [Strip("input", truth), Strip("rebuilt", rebuilt)]
     if truth.ndim == 3:
-        rows.append(Strip("difference", rebuilt - truth, signed=True))
-    alt = f"{len(index)} images, their reconstructions and the differences, from best to worst"
+        rows.append(Strip("difference", rebuilt - truth, signed=True, bar="units of X"))
+    alt = f"{len(index)} images and their reconstructions, from best to worst"
     caption = (
-        "Red: the reconstruction is too high there; blue: too low. Inputs and reconstructions share one grey scale."
+        "Inputs and reconstructions share one scale. Difference, rebuilt less input: red is too high, blue too low."
+        if truth.ndim == 3
+        else "Inputs and reconstructions share one scale."
     )
     return Picture("reconstructions", strips(rows), alt, caption, wide=True)
 
 
 def _profiles(subject: Subject) -> list[Picture]:
-    size, signal = subject.rows[0].size, subject.rows.ndim > 2
+    size, signal = subject.rows[0].size, not subject.tabular
     shift = 0.0 if signal else subject.truth.mean(0).ravel()
     scale = 1.0 if signal else subject.spread.ravel()
     pictures = []
@@ -61,7 +68,7 @@ def _profiles(subject: Subject) -> list[Picture]:
 
 
 def _scatters(subject: Subject) -> list[Picture]:
-    if subject.rows.ndim > 2:
+    if not subject.tabular:
         return []
     truth, rebuilt = subject.truth, subject.reconstruction
     left = np.square(rebuilt - truth).mean(0) / np.square(subject.spread)

@@ -7,7 +7,8 @@ import numpy as np
 from isthmus.report.blocks import Note, Picture, Section
 from isthmus.report.draw import grid, shorten
 from isthmus.report.plots import MUTED, VALIDATION, axes
-from isthmus.report.subject import Subject, every
+from isthmus.report.rows import every
+from isthmus.report.subject import Subject
 
 __all__ = ["samples"]
 
@@ -17,7 +18,7 @@ SIDE, PANELS = 6, 6
 
 def samples(subject: Subject) -> Section | None:
     """Images drawn from the prior, or the columns of drawn rows beside those of the data."""
-    if not (hasattr(subject.line, "posterior") and hasattr(subject.line, "sample")):
+    if not (hasattr(subject.line, "posterior") and subject.decodes):
         return None
     if subject.image_shape is not None:
         return _images(subject)

@@ -6,7 +6,8 @@ import numpy as np
 
 from isthmus.part import Part
 from isthmus.report.blocks import Note, Section, Table, short
-from isthmus.report.subject import Subject, every
+from isthmus.report.rows import every
+from isthmus.report.subject import Subject
 
 __all__ = ["summary"]
 
@@ -37,9 +38,13 @@ def summary(subject: Subject) -> Section:
 
 
 def _member(subject: Subject) -> list[Note]:
-    n, width = len(subject.members), subject.flat_codes.shape[1]
-    said = f"A detector whose score is the mean over {n} models; what follows shows the one with a code of {width}."
-    return [Note(said)] if n > 1 else []
+    n = len(subject.members)
+    if n == 1:
+        return []
+    width = subject.flat_codes.shape[1]
+    return [
+        Note(f"A detector whose score is the mean over {n} models; what follows shows the one with a code of {width}.")
+    ]
 
 
 def _arguments(part: Part) -> str:
@@ -53,27 +58,36 @@ def _part_row(name: str, part: Part) -> tuple[str, ...]:
 
 
 def _figures(subject: Subject) -> list[tuple[str, str, str]]:
-    n, size = len(subject), int(np.prod(subject.rows.shape[1:]))
-    values = subject.truth.reshape(n, -1)
-    spread = np.square(values - values.mean(0)).sum()
-    width = subject.flat_codes.shape[1]
     count = sum(weight.numel() for weight in subject.module.parameters())
-    figures = [
-        ("rows shown", f"{n:,}", "rows of " + " × ".join(map(str, subject.rows.shape[1:])) + " numbers"),
-        ("code", f"{width:,}", f"numbers a row, for {size:,}"),
-        ("weights", f"{count:,}", "trained numbers"),
-        ("squared error", short(subject.errors.mean()), "summed over a row, (units of X)², mean over rows"),
-    ]
-    if subject.rows.dtype.kind != "O" and width < min(n, size):
-        figures.append(
-            ("the same by PCA", short(_pca_error(subject, width)), f"{width} components fitted to these very rows")
-        )
-    figures.append(
-        ("error of one number", short(np.sqrt(subject.errors.mean() / size)), "root mean square, units of X")
-    )
-    if spread > 0:
-        figures.append(("variance explained", f"{100 * (1 - subject.errors.sum() / spread):.1f}", "% (100 is perfect)"))
+    figures = [("rows shown", f"{len(subject):,}", _sizes(subject)), ("weights", f"{count:,}", "trained numbers")]
+    if subject.rebuilds:
+        figures += _rebuilt(subject)
     return figures + _likelihood(subject) + _best(subject)
+
+
+def _sizes(subject: Subject) -> str:
+    """What a row is, and of how many rows these are some."""
+    shapes = sorted({np.shape(row) for row in subject.rows}, key=np.prod)
+    first, last = (" × ".join(map(str, shape)) for shape in (shapes[0], shapes[-1]))
+    said = f"rows of {first} numbers" if first == last else f"pictures from {first} to {last}"
+    return said if subject.total == len(subject) else f"{said}, evenly spaced over the {subject.total:,} given"
+
+
+def _rebuilt(subject: Subject) -> list[tuple[str, str, str]]:
+    n, size = len(subject), float(np.mean([row.size for row in subject.truth]))
+    error = short(subject.errors.mean())
+    figures = [("squared error", error, "summed over a row, (units of X)², mean over rows")]
+    if subject.has_code:
+        width = subject.flat_codes.shape[1]
+        figures.insert(0, ("code", f"{width:,}", f"numbers a row, for {size:,.0f}"))
+        if subject.rows.dtype.kind != "O" and width < min(n, size):
+            by_pca = short(_pca_error(subject, width))
+            figures.append(("the same by PCA", by_pca, f"{width} components fitted to these very rows"))
+    one = short(np.sqrt(subject.errors.mean() / size))
+    figures.append(("error of one number", one, "root mean square, units of X"))
+    if not subject.ragged and (spread := np.square(subject.truth - subject.truth.mean(0)).sum()) > 0:
+        figures.append(("variance explained", f"{100 * (1 - subject.errors.sum() / spread):.1f}", "% (100 is perfect)"))
+    return figures
 
 
 def _pca_error(subject: Subject, width: int) -> float:
@@ -87,7 +101,12 @@ def _pca_error(subject: Subject, width: int) -> float:
 
 def _likelihood(subject: Subject) -> list[tuple[str, str, str]]:
     line, module = subject.line, subject.module
-    if not (module.loss.is_likelihood and hasattr(module.bottleneck, "posterior") and subject.clean is None):
+    if not (
+        module.loss.is_likelihood
+        and hasattr(module.bottleneck, "posterior")
+        and subject.clean is None
+        and subject.has_code
+    ):
         return []
     index = every(len(subject), LIKELIHOOD_ROWS)
     shown = subject.like(subject.rows[index], line)
@@ -104,7 +123,7 @@ def _best(subject: Subject) -> list[tuple[str, str, str]]:
         return []
     best = subject.best_epoch
     names = [name for name in ("objective", "val_objective") if name in history[best - 1]]
-    unit = "nats" if subject.module.loss.is_likelihood else "scaled units"
+    unit = "nats" if subject.module.loss.is_likelihood else "scaled units" if subject.rebuilds else "loss"
     said = {"objective": "objective in training", "val_objective": "objective in validation"}
     kept = [(said[name], short(history[best - 1][name]), f"{unit}, mean over rows, epoch {best}") for name in names]
     seconds = sum(row.get("seconds", 0.0) for row in history)

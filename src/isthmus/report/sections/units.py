@@ -7,6 +7,7 @@ from torch import nn
 
 from isthmus.report.blocks import Note, Picture, Section
 from isthmus.report.draw import compass, grid, heatmap
+from isthmus.report.sections.features import first_convolution
 from isthmus.report.subject import Subject
 
 __all__ = ["units"]
@@ -17,11 +18,13 @@ MOST_COLUMNS = 60
 
 def units(subject: Subject) -> Section | None:
     """Average inputs weighted by a unit's activation, what the decoder adds for it, and first weights."""
+    if not subject.has_code or (subject.image_shape is None and subject.rows.ndim > 2):
+        return None
     activity = subject.units
     deviation = activity.std(0)
     chosen = np.sort(np.argsort(-deviation, kind="stable")[:MOST_UNITS])
     chosen = chosen[deviation[chosen] > 0]
-    if not len(chosen) or (subject.image_shape is None and subject.rows.ndim > 2):
+    if not len(chosen):
         return None
     weighted = _weighted(subject, (activity[:, chosen] - activity[:, chosen].mean(0)) / deviation[chosen])
     decoded = _decoded(subject, chosen, deviation[chosen]) if subject.decodes else None
@@ -94,6 +97,8 @@ def _table(subject: Subject, weighted: np.ndarray, decoded: np.ndarray | None, s
 def _first_weights(subject: Subject) -> tuple[np.ndarray, bool] | None:
     """Weights of the first linear map where it reads the row itself, and whether its outputs are the code."""
     module, size = subject.module, subject.rows[0].size
+    if first_convolution(module.encoder) is not None:
+        return None
     for part in (module.encoder, module.bottleneck):
         linear = next((layer for layer in part.modules() if isinstance(layer, nn.Linear)), None)
         if linear is not None:
