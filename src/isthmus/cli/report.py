@@ -20,19 +20,19 @@ def report(
         Path, typer.Option("--out", metavar="FILE", help="Where to, such as report.html.", show_default=False)
     ],
     labels: Annotated[
-        str | None, typer.Option("--labels", metavar="DATA", help=f"A label for each row, to colour by. {DATA_HELP}")
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="DATA",
+            help=f"A label for each row, to colour by; the clean rows; or masks. {DATA_HELP}",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     parts: Parts = None,
 ) -> None:
     """Write a page on what the model learnt."""
-    import numpy as np
-
-    from isthmus.cli.arrays import read_rows
     from isthmus.cli.loading import load_for
 
-    rows = read_rows(data)
-    y = None if labels is None else np.asarray(read_rows(labels, "--labels")).squeeze()
     words = ["isthmus", "report", str(model), data, "--out", str(out), *(["--labels", labels] if labels else [])]
     words += [word for name in parts or () for word in ("--parts", name)]
-    load_for(model, "report", parts).report(rows, out, y, overwrite=overwrite, command=shlex.join(words))
+    load_for(model, "report", parts).report(data, out, labels, overwrite=overwrite, command=shlex.join(words))

@@ -35,12 +35,14 @@ class Reporting:
 
         Parameters
         ----------
-        X : array, tensor, frame, sparse matrix or path
-            Rows as in `fit`; held-out ones tell more.
+        X : array, tensor, frame, sparse matrix, list of pictures or path
+            Rows as in `fit`; held-out ones tell more. Of very many pictures (2,700 of 28 × 28, say) some are
+            shown, evenly spaced.
         path : path
             Of the file.
-        y : array, optional
-            Labels that colour the code, ``(n,)``; or clean rows in X's shape, where X is damaged.
+        y : array, list or path, optional
+            Labels that colour the code, ``(n,)``; clean rows in X's shape, where X is damaged; or the masks of a
+            `Segmenter`, as in its `fit`.
         overwrite : bool
             Whether a file that stands there may be replaced.
         title : str, optional
