@@ -122,7 +122,7 @@ def _maps(subject: Subject) -> Picture:
 
 
 def _levels(subject: Subject, row: int) -> list[np.ndarray]:
-    """The last map of each size and width that the encoder makes, in order, ``(C, *positions)`` each."""
+    """The last map of each size and width that the encoder makes, ``(C, *positions)`` each, the largest first."""
     module, found = subject.module, {}
     positions = subject.positions
 
@@ -139,4 +139,4 @@ def _levels(subject: Subject, row: int) -> list[np.ndarray]:
     finally:
         for hook in hooks:
             hook.remove()
-    return list(found.values())
+    return sorted(found.values(), key=lambda maps: -maps[0].size)
