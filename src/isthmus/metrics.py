@@ -193,8 +193,8 @@ def _pairs(y_true: Any, y_pred: Any, of_labels: bool) -> Iterator[tuple[np.ndarr
         if true.shape != pred.shape or not true.size:
             raise DataError(f"y_pred[{i}] must have y_true's shape, not empty, {true.shape}, got {pred.shape}")
         for name, array in (("y_true", true), ("y_pred", pred)):
-            if of_labels and (array.dtype.kind not in "biu" or array.ndim not in (2, 3)):
-                wanted = "whole numbers of shape (H, W) or (D, H, W)"
+            if of_labels and (array.dtype.kind not in "biu" or array.ndim not in (1, 2, 3)):
+                wanted = "whole numbers of shape (T,), (H, W) or (D, H, W)"
                 raise DataError(f"{name}[{i}] must be labels, {wanted}, got {array.dtype} {array.shape}")
         yield true, pred
 

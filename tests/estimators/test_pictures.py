@@ -50,6 +50,16 @@ def test_one_line_makes_a_code_for_every_position():
     assert model.sample(2).shape == (2, 12, 12)
 
 
+def test_a_code_of_free_size_is_decoded():
+    encoder = ConvEncoder((4, 6), pool=None)
+    model = DenoisingAutoencoder(encoder=encoder, latent_dim=3, patch_size=8, max_epochs=1, random_state=0)
+    X = pictures(6, (16, 12))
+    codes = model.fit(X).transform(X)
+    np.testing.assert_allclose(model.inverse_transform(codes), model.reconstruct(X), rtol=1e-5, atol=1e-3)
+    with pytest.raises(DataError, match="Z must be numbers"):
+        model.inverse_transform(codes[..., :2])
+
+
 @pytest.mark.parametrize("shape", [(40,), (2, 40)], ids=str)
 def test_signals_are_asked_for_by_dims(shape):
     X = np.random.default_rng(0).random((9, *shape))

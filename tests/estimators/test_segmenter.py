@@ -114,6 +114,24 @@ def test_volumes():
     assert model.fit(X, X > 0.5).predict(X[:, :5, :9]).shape == (4, 5, 9, 10)
 
 
+def test_signals():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(12, 2, 40))
+    model = Segmenter(encoder=UNetEncoder((4, 6), dims=1), max_epochs=1, random_state=0).fit(X, X[:, 0] > 0)
+    assert model.predict(X[:, :, :33]).shape == (12, 33)
+    assert model.predict_proba(X).shape == (12, 2, 40)
+    assert 0 <= model.score(X, X[:, 0] > 0) <= 1
+
+
+def test_arrays_in_a_file_are_no_folders(tmp_path):
+    X, inside = discs(6)
+    np.savez(tmp_path / "both.npz", images=X, masks=inside)
+    images, masks = (f"{tmp_path / 'both.npz'}:{name}" for name in ("images", "masks"))
+    model = Segmenter(**QUICK).fit(images, masks)
+    np.testing.assert_array_equal(model.predict(images), model.predict(X))
+    assert model.score(images, masks) == model.score(X, inside)
+
+
 def test_colour_and_augmentations():
     rng = np.random.default_rng(0)
     X, masks = rng.integers(0, 255, (6, 3, 12, 14), np.uint8), rng.integers(0, 2, (6, 12, 14))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
-from isthmus.estimators.inputs import Inputs, each_size
+from isthmus.estimators.inputs import Inputs, each_size, fits
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
@@ -73,7 +73,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         self._refuse_skips("inverse_transform")
         codes = np.asarray(adapters.read(Z, "Z"))
         wanted = model.bottleneck.out.shape  # type: ignore[union-attr]
-        if codes.dtype.kind not in "fiub" or codes.ndim != len(wanted) + 1 or codes.shape[1:] != wanted:
+        if codes.dtype.kind not in "fiub" or not fits(codes.shape[1:], wanted):
             raise DataError(f"Z must be numbers of shape (n, {', '.join(map(str, wanted))}), got {codes.shape}")
         if not np.isfinite(codes).all():
             raise DataError("Z must be finite, got NaN or infinity")

@@ -24,6 +24,12 @@ from isthmus.types import Batch, Space
 __all__ = ["Segmenter"]
 
 
+def are_image_paths(X: Any, y: Any) -> bool:
+    """Whether both are paths, and not to arrays."""
+    paths = [str(path) for path in (X, y) if isinstance(path, (str, Path))]
+    return len(paths) == 2 and not any(suffix in path for path in paths for suffix in adapters.SUFFIXES)
+
+
 @dataclass(eq=False, repr=False)
 class Segmenter(PictureEstimator):
     """Learns from pictures and masks to give every position a label.
@@ -87,7 +93,7 @@ class Segmenter(PictureEstimator):
         """Images with their masks as whole numbers 0 … K − 1, ``(n, *positions)``, or 0 and 1 of each label."""
         if y is None:
             raise DataError("y must be the masks, one a picture: fit(images, masks)")
-        if isinstance(X, (str, Path)) and isinstance(y, (str, Path)) and Path(X).suffix not in adapters.SUFFIXES:
+        if are_image_paths(X, y):
             X, y = read_pairs(X, y)
         x, x_mask = self._read_images(X, reset=reset)
         labels, mask = self._read_labels(y, x)
@@ -184,8 +190,7 @@ class Segmenter(PictureEstimator):
     def predict_proba(self, X: Any) -> Any:
         """The probability of each label at each position, ``(n, K, *positions)``; a list for a list of sizes."""
         self._fitted("predict_proba")
-        x = self._read(X)
-        return adapters.channels_first(self._predictions(x), x.dim()).numpy()
+        return self._predictions(self._read(X)).movedim(-1, 1).contiguous().numpy()
 
     @each_size
     def predict(self, X: Any) -> Any:
@@ -199,7 +204,7 @@ class Segmenter(PictureEstimator):
         """The mean Dice coefficient of the labels, each averaged over the pictures."""
         if y is None:
             raise DataError("y must be the masks: score(images, masks)")
-        if isinstance(X, (str, Path)) and isinstance(y, (str, Path)) and Path(X).suffix not in adapters.SUFFIXES:
+        if are_image_paths(X, y):
             X, y = read_pairs(X, y)
         truth, found = adapters.read(y, "y"), self.predict(X)
         if self.multilabel:
