@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from isthmus.nn import convolution
+from isthmus.nn.conv import channels_first_view
 from isthmus.nn.convolution import Conv2d, ConvTranspose2d, kernel_gradient
 
 
@@ -76,3 +77,13 @@ def test_small_layers_autocast_and_prediction_are_left_to_pytorch(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(convolution, name, least)
             assert type(layer(x).grad_fn).__name__ == "ConvolutionBackward0"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_channels_last_in_memory_however_they_come(channels):
+    images = torch.randn(2, channels, 6, 5)
+    for x in (images.movedim(1, -1), images.movedim(1, -1).clone(memory_format=torch.contiguous_format)):
+        view = channels_first_view(x)
+        assert view.stride() == (30 * channels, 1, 5 * channels, channels)
+        assert nn.Conv2d(channels, 4, 3)(view).is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(view, images, rtol=0, atol=0)

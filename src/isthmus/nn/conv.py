@@ -142,7 +142,12 @@ def strided_mask(mask: Tensor | None, stride: int | Sequence[int]) -> Tensor | N
 
 
 def channels_first_view(x: Tensor) -> Tensor:
-    """``(B, *positions, C)`` seen as ``(B, C, *positions)``; nothing is copied."""
+    """``(B, *positions, C)`` seen as ``(B, C, *positions)``; only images that lie otherwise in memory are copied.
+
+    PyTorch takes a layer's layout from its input's strides: a lone channel's must be 1 for channels last.
+    """
+    if x.dim() == 4:
+        x = x.squeeze(-1).unsqueeze(-1) if x.shape[-1] == 1 else x.contiguous()
     return x.movedim(-1, 1)
 
 
