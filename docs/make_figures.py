@@ -109,8 +109,22 @@ def speed(result: dict[str, Any]) -> Rows:
     return rows
 
 
+def conv_speed(result: dict[str, Any]) -> Rows:
+    """Each convolutional network at equal work: how many times as fast as the others, eager and replayed."""
+    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    rows = Rows()
+    for case, found in result["cases"].items():
+        for what, ways in found["times_as_fast_as"].items():
+            eager, replay = ways["isthmus"], ways["isthmus_replay"]
+            said = ", ".join(f"{name} {eager[name][0]:.2f} / {replay[name][0]:.2f}" for name in eager)
+            way = "`fit`, eager / replay" if what == "fit" else "`reconstruct`, after either"
+            rows.append((f"{case}, {threads}: × as fast, {way}", said, "see docs/speed.md"))
+    return rows
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "speed": speed,
+    "conv_speed": conv_speed,
     "mnist": mnist,
     "mnist_pythae": mnist_pythae,
     "sparse_patches": sparse_patches,

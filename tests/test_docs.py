@@ -196,6 +196,20 @@ def test_every_result_has_its_row():
             ["with the defaults | 0.500 | 0.400 with c, the best of 2 other settings"],
         ),
         (
+            "conv_speed",
+            {
+                "threads": 1,
+                "cases": {
+                    "unet_128": {
+                        "times_as_fast_as": {
+                            "fit": {"isthmus": {"plain": [1.1, 1.0, 1.2]}, "isthmus_replay": {"plain": [1.2, 1.1, 1.3]}}
+                        }
+                    }
+                },
+            },
+            ["unet_128, one thread: × as fast, `fit`, eager / replay | plain 1.10 / 1.20 | see docs/speed.md"],
+        ),
+        (
             "speed",
             {
                 "threads": 2,
