@@ -304,7 +304,7 @@ def spread(values: Sequence[float]) -> list[float]:
 
 
 def marks(cases: dict[str, Any]) -> dict[str, bool]:
-    """Each mark, and whether the better of our two ways reaches it."""
+    """Each mark, and whether it is reached: by the replayed `fit`; by `reconstruct`, the same after either `fit`."""
     wanted = {
         ("conv_28", "fit"): {"hand_written": 1.0, "plain": 1.4},
         ("unet_128", "fit"): {"hand_written": 1.0, "plain": 1.15, "monai": 1.4},
@@ -312,11 +312,13 @@ def marks(cases: dict[str, Any]) -> dict[str, bool]:
     }
     reached = {}
     for (case, what), limits in wanted.items():
-        ways = cases[case]["times_as_fast_as"][what] if case in cases else {}
+        ways = cases[case]["times_as_fast_as"][what] if case in cases else {ours: {} for ours in OURS}
+        counted = OURS if what == "predict" else ("isthmus_replay",)
+        ratios = {who: statistics.mean(ways[ours][who][0] for ours in counted) for who in ways[OURS[0]]}
         for who, limit in limits.items():
-            found = [min([row[name][0] for name in row if name.startswith(who)], default=None) for row in ways.values()]
-            if found and None not in found:
-                reached[f"{case}, {what}, >= {limit} {who}"] = max(found) >= limit
+            found = [ratio for name, ratio in ratios.items() if name.startswith(who)]
+            if found:
+                reached[f"{case}, {what}, >= {limit} {who}"] = min(found) >= limit
     return reached
 
 

@@ -77,3 +77,12 @@ def test_equal_times_of_equal_networks_are_a_ratio_of_one():
     assert found["ms_a_batch"]["fit"]["plain"] == 1000  # two batches in two seconds
     per_image = bench.flops(case, bench.network)["fit"]
     assert found["gflops"]["fit"]["plain"] == pytest.approx(1e-9 * per_image * 8 / 2)
+
+
+def test_a_mark_is_held_against_the_slowest_of_its_kind():
+    row = {"hand_written_contiguous": [1.2] * 3, "hand_written_channels_last": [0.9] * 3, "plain": [1.5] * 3}
+    faster = {name: [middle + 0.3] * 3 for name, (middle, *_) in row.items()}
+    found = bench.marks({"conv_28": {"times_as_fast_as": {"fit": {"isthmus": row, "isthmus_replay": faster}}}})
+    assert found == {"conv_28, fit, >= 1.0 hand_written": True, "conv_28, fit, >= 1.4 plain": True}
+    found = bench.marks({"conv_28": {"times_as_fast_as": {"fit": {"isthmus": faster, "isthmus_replay": row}}}})
+    assert found == {"conv_28, fit, >= 1.0 hand_written": False, "conv_28, fit, >= 1.4 plain": True}
