@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -157,11 +157,14 @@ class Corruption(Part):
 class Encoder(Part):
     """Reads x, gives features: ``(B, D)``, or ``(B, *positions, D)`` with skips if it has any.
 
-    ``any_size`` says that its line is built for positions of any number, as a U-Net's is.
+    ``any_size`` says that its line is built for positions of any number, as a U-Net's is. ``total_stride``,
+    which `build` sets for a map, is how many positions of x, along each axis, go to one of the map: moved by a
+    multiple of it, a picture gives the same map, moved. Empty where that is not known.
     """
 
     kind = "encoder"
     any_size: ClassVar[bool] = False
+    total_stride: Sequence[int] = ()
 
     @classmethod
     def decoder_name(cls) -> str:

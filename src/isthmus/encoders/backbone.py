@@ -149,6 +149,7 @@ class BackboneEncoder(Encoder):
             width = self.stem
         maps = [*((self.stem, 2**level) for level in range(len(self.levels))), *maps]
         self.strides = [stride for _, stride in maps]
+        self.total_stride = [self.strides[-1]] * dims
         spaces = [Space((*downsampled(sizes, stride), wide)) for wide, stride in maps]
         self.out = spaces.pop()._replace(skips=tuple(spaces), condition=space.condition)
         return self.train(self.training)

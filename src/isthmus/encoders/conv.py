@@ -97,6 +97,7 @@ class ConvEncoder(Encoder):
             levels.extend(ResidualBlock(dims, channels, style) for _ in range(self.residual_blocks))
             width, sizes = channels, list(downsampled(sizes, self.stride))
         self.levels = nn.Sequential(*levels)
+        self.total_stride = [self.stride ** len(self.channels)] * dims
         self.out = Space(self._out_shape(sizes, width), condition=space.condition)
         return self
 
@@ -116,5 +117,5 @@ class ConvEncoder(Encoder):
             h = h.flatten(1)
         elif self.pool == "mean":
             h = h.flatten(1, -2).mean(1)
-        mask = strided_mask(seen.bypass.mask, self.stride ** len(self.channels)) if self.pool is None else None
+        mask = strided_mask(seen.bypass.mask, self.total_stride) if self.pool is None else None
         return Features(h, seen.bypass._replace(mask=mask))

@@ -131,7 +131,7 @@ class UNetEncoder(Encoder):
             width, sizes = channels, list(downsampled(sizes, stride or 1))
             spaces.append(Space((*sizes, width)))
         self.levels = nn.ModuleList(levels)
-        self.stride = [math.prod(steps) for steps in zip(*strides[1:], strict=True)]
+        self.total_stride = [math.prod(steps) for steps in zip(*strides[1:], strict=True)]
         self.attention = SelfAttention(width, self.attention_heads) if self.attention_heads else nn.Identity()
         self.out = spaces.pop()._replace(skips=tuple(spaces), condition=space.condition)
         return self
@@ -144,5 +144,5 @@ class UNetEncoder(Encoder):
             x = level(x)
             skips.append(channels_last_view(x))
         skips.pop()
-        mask = strided_mask(seen.bypass.mask, self.stride)
+        mask = strided_mask(seen.bypass.mask, self.total_stride)
         return Features(channels_last_view(self.attention(x)), seen.bypass._replace(mask=mask, skips=tuple(skips)))

@@ -37,7 +37,10 @@ class PictureEstimator(EncoderDecoderEstimator):
         Random changes of each training patch, of its target with it: "flip", "quarter_turn", ...
     tile_size : int, sequence of int, "auto" or None
         Predict a larger picture in overlapping tiles of this size, blended, so that memory is bounded by
-        the tile. "auto" tiles pictures of more than 2²⁰ positions; None never does.
+        the tile. "auto" tiles pictures of more than 2²⁰ positions; None never does. Tiles give the whole
+        picture's prediction, up to rounding, where the network reads no further than 3/32 of the tile. Not exact
+        are statistics over the whole map, which a tile sees a part of: normalization "group" or "instance",
+        attention; nor is `test_time_augmentation` where a network has strides.
     test_time_augmentation : bool
         Predict the mean over mirror images and quarter turns: about eight times the work, a little better.
     """
@@ -78,7 +81,9 @@ class PictureEstimator(EncoderDecoderEstimator):
             return symmetric_mean(predict, x) if self.test_time_augmentation else predict(x)
 
         tile = self._tile(rows.x.shape[1:-1])
-        return whole(rows.x) if tile is None else tiled(whole, rows.x, tile, [max(1, size // 4) for size in tile])
+        if tile is None:
+            return whole(rows.x)
+        return tiled(whole, rows.x, tile, [max(1, size // 4) for size in tile], self.module_.encoder.total_stride)
 
     def _tile(self, positions: Sequence[int]) -> list[int] | None:
         """The size of a tile; None predicts the picture whole."""

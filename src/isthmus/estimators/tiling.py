@@ -15,11 +15,15 @@ Predict = Callable[[Tensor], Tensor]
 """``(B, *positions, C)`` to ``(B, *positions, K)``."""
 
 
-def tiled(predict: Predict, x: Tensor, tile: Sequence[int], overlap: Sequence[int]) -> Tensor:
-    """The prediction of x from overlapping tiles, each faded out towards its edges, so that no seam is seen.
+def tiled(
+    predict: Predict, x: Tensor, tile: Sequence[int], overlap: Sequence[int], stride: Sequence[int] = ()
+) -> Tensor:
+    """The prediction of x from overlapping tiles, each faded out towards its inner edges, so that no seam is seen.
 
-    Along an axis a tile weighs sin² from 0 at its edge to 1 where its neighbour's edge lies, and two
-    neighbours' weights sum to 1. Beside x and the result no more than one tile's work is held.
+    Of two neighbours' overlap, along an axis, a tile weighs 0 in the 3/8 next to its edge, rises as sin² and
+    weighs 1 in the 3/8 furthest from it; the weights of all tiles sum to 1. At the edges of x nothing fades. So a
+    `predict` that reads no further than 3/8 of the overlap gives what it gives of x as a whole, up to rounding.
+    Beside x and the result no more than one tile's work is held.
 
     Parameters
     ----------
@@ -29,35 +33,50 @@ def tiled(predict: Predict, x: Tensor, tile: Sequence[int], overlap: Sequence[in
         ``(B, *positions, C)``.
     tile, overlap : sequence of int
         Along each axis, in positions; the overlap is less than the tile.
+    stride : sequence of int, optional
+        Tiles begin at multiples of it, where it leaves them their overlap: a network with strides sees the same
+        grid of positions in a tile as in the whole.
     """
     positions = x.shape[1:-1]
-    starts = [_starts(n, size, shared) for n, size, shared in zip(positions, tile, overlap, strict=True)]
-    total = weights = torch.empty(0)
-    for corner in itertools.product(*starts):
-        box = tuple(slice(start, start + size) for start, size in zip(corner, tile, strict=True))
+    axes = [
+        _windows(*of_axis) for of_axis in zip(positions, tile, overlap, stride or [1] * len(positions), strict=True)
+    ]
+    total = torch.empty(0)
+    for corner in itertools.product(*axes):
+        box = tuple(slice(start, start + len(weights)) for start, weights in corner)
         part = predict(x[(slice(None), *box)]).cpu()
-        window = part.new_ones(part.shape[1:-1])
-        for axis, (size, shared) in enumerate(zip(window.shape, overlap, strict=True)):
-            window *= _fade(size, shared).to(part).view(-1, *[1] * (len(positions) - 1 - axis))
+        for axis, (_, weights) in enumerate(corner, start=1):
+            part = part * weights.to(part).view(-1, *[1] * (len(positions) - axis + 1))
         if not total.numel():
-            total, weights = part.new_zeros(len(x), *positions, part.shape[-1]), part.new_zeros(positions)
-        total[(slice(None), *box)] += part * window.unsqueeze(-1)
-        weights[box] += window
-    return total.div_(weights.unsqueeze(-1))
+            total = part.new_zeros(len(x), *positions, part.shape[-1])
+        total[(slice(None), *box)] += part
+    return total
 
 
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where the tiles of an axis begin; the last ends with the axis."""
-    if length <= tile:
-        return [0]
-    count = math.ceil((length - overlap) / (tile - overlap))
-    return [round(number * (length - tile) / (count - 1)) for number in range(count)]
+def _windows(length: int, tile: int, overlap: int, stride: int) -> list[tuple[int, Tensor]]:
+    """Where the tiles of an axis begin, and the weights of each, which sum to 1 at every position."""
+    stride = stride if stride <= tile - overlap else 1
+    step = (tile - overlap) // stride * stride
+    last = max(0, -(-(length - tile) // stride) * stride)
+    found = []
+    for start in [*range(0, last, step), last]:
+        place = torch.arange(start, min(start + tile, length), dtype=torch.float64) + 0.5
+        weights = torch.ones_like(place)
+        if start > 0:
+            weights *= _fade(place - start, overlap)
+        if start + tile < length:
+            weights *= _fade(start + tile - place, overlap)
+        found.append((start, weights))
+    total = torch.zeros(length, dtype=torch.float64)
+    for start, weights in found:
+        total[start : start + len(weights)] += weights
+    return [(start, weights / total[start : start + len(weights)]) for start, weights in found]
 
 
-def _fade(size: int, overlap: int) -> Tensor:
-    """sin² up over the overlap, 1, and down; never 0, so that every position has a weight."""
-    place = torch.arange(size, dtype=torch.float64) + 0.5
-    rise = (torch.minimum(place, size - place) / max(overlap, 1)).clamp(max=1.0)
+def _fade(depth: Tensor, overlap: int) -> Tensor:
+    """sin² from 0 to 1 over the middle of the overlap, by the depth below a tile's edge."""
+    margin = overlap * 3 // 8
+    rise = ((depth - margin) / max(overlap - 2 * margin, 1)).clamp(0.0, 1.0)
     return (0.5 * math.pi * rise).sin().square()
 
 
