@@ -127,6 +127,24 @@ def test_padding_is_not_seen():
         )
 
 
+@pytest.mark.parametrize(("side", "rows", "tolerance"), [(64, 32, 0.0), (65, 1, 1e-5)])
+def test_a_picture_alone_is_what_it_is_among_others(side, rows, tolerance, monkeypatch):
+    """Bit for bit up to 64 x 64, where one is padded to 32; larger ones, which are not, but for rounding."""
+    encoder = ConvEncoder((8, 16, 16), normalization="batch")
+    X = np.random.default_rng(0).normal(size=(40, side, side)).astype(np.float32)
+    model = VariationalAutoencoder(encoder=encoder, latent_dim=5, max_epochs=1, random_state=0).fit(X)
+    together = model.transform(X), model.reconstruct(X), model.score_samples(X)
+    seen, encode = [], model.module_.encode
+    monkeypatch.setattr(model.module_, "encode", lambda batch, **how: seen.append(len(batch.x)) or encode(batch, **how))
+    for i in (0, 39):
+        alone = X[i : i + 1]
+        for one, found in zip(
+            (model.transform(alone), model.reconstruct(alone), model.score_samples(alone)), together, strict=True
+        ):
+            np.testing.assert_allclose(one[0], found[i], rtol=tolerance, atol=tolerance)
+    assert set(seen) == {rows}
+
+
 def test_the_same_seed_gives_the_same_weights():
     first, second = (denoiser(patch_size=8, augmentations=["flip"]).fit(pictures()) for _ in range(2))
     for name, value in first.module_.state_dict().items():

@@ -25,10 +25,13 @@ __all__ = ["Inference", "NotFittedError"]
 CHUNK = 2048
 SCORE_DRAWS = 16
 """Of noise, shared by all rows of `score_samples`."""
-POSITIONS = 2**19
-"""Of pictures in a chunk; a convolution of 32 channels makes 64 MB of them."""
+POSITIONS = 2**17
+"""Of pictures in a chunk; a convolution of 32 channels makes 16 MB of them."""
 PAD = 32
-"""Rows of a chunk are padded to a multiple of 32: otherwise float32 products depend on the batch."""
+"""Rows of a chunk are padded to a multiple of 32: otherwise float32 products depend on the batch.
+
+Pictures of more than 2¹² positions, 64 × 64, are not: of them a chunk holds fewer than 32 rows.
+"""
 
 
 class NotFittedError(IsthmusError, SklearnNotFittedError):
