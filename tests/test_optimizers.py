@@ -42,6 +42,23 @@ def test_the_bits_of_torch(ours, theirs, arguments, dtype):
         assert torch.equal(tensor, peer)
 
 
+@pytest.mark.parametrize("ours", [pair[0] for pair in PAIRS], ids=IDS)
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0)], ids=str)
+def test_how_a_gradient_lies_in_memory_does_not_matter(ours, axes):
+    back = [axes.index(axis) for axis in range(4)]
+    ends = []
+    for shuffled in (False, True):
+        kernel = [randn(6, 5, 3, 2, dtype=torch.float32)]
+        memory = ours.state(kernel)
+        for i in range(3):
+            gradient = randn(6, 5, 3, 2, seed=i + 1, dtype=torch.float32)
+            if shuffled:
+                gradient = gradient.permute(axes).contiguous().permute(back)
+            ours.update(kernel, [gradient], memory, torch.tensor(0.01, dtype=torch.float64))
+        ends.append(kernel[0])
+    assert torch.equal(*ends)
+
+
 @pytest.mark.parametrize("momentum", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=repr)
 def test_sgd_has_the_bits_of_torch_unfused_too(momentum):
     mine = [randn(33, 17, dtype=torch.float32)]

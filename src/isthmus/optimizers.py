@@ -73,7 +73,7 @@ class Adam(Optimizer):
         step += 1
         self.kernel(
             parameters,
-            gradients,
+            laid_out_like(parameters, gradients),
             state["mean"],
             state["square"],
             [],
@@ -123,7 +123,7 @@ class SGD(Optimizer):
     def update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, learning_rate: Tensor) -> None:
         torch._fused_sgd_(
             parameters,
-            gradients,
+            laid_out_like(parameters, gradients),
             state["velocity"],
             weight_decay=self.weight_decay,
             momentum=self.momentum,
@@ -178,6 +178,17 @@ class LBFGS(Optimizer):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD, "lbfgs": LBFGS}
+
+
+def laid_out_like(parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    """The gradients in their parameters' order in memory, by which alone the fused kernels pair the two.
+
+    A convolution of channels-last maps, for one, gives a gradient that lies otherwise than its kernel.
+    """
+    return [
+        gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
+        for parameter, gradient in zip(parameters, gradients, strict=True)
+    ]
 
 
 def clip_gradients(gradients: list[Tensor], limit: float) -> list[Tensor]:
