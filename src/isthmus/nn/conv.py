@@ -7,6 +7,7 @@ no size is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ POOL: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxP
 TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+ONE_SIDED = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 GROUP_WIDTH = 8
 """Channels of a group in group normalisation (as many groups as give whole ones)."""
 
@@ -179,6 +181,8 @@ class ConvBlock(nn.Module):
         self.normalization = normalized(dims, width, style.normalization)
         self.folds = style.normalization == "batch"
         self.activation = activation_of(style.activation)
+        if bias:
+            start_(self.convolution, style.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.folds and not self.training:
@@ -204,13 +208,20 @@ def normalized(dims: int, width: int, name: str | None) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + convolution(block(x)), then the activation (He et al. 2016, "basic block")."""
+    """x + convolution(block(x)), then the activation (He et al. 2016, "basic block").
+
+    Without normalisation the branch begins at a tenth of its size, so that many blocks do not add up
+    (Lim et al. 2017).
+    """
 
     def __init__(self, dims: int, width: int, style: Style) -> None:
         super().__init__()
         self.first = ConvBlock(dims, width, width, style)
         self.second = ConvBlock(dims, width, width, style._replace(activation=None))
         self.activation = activation_of(style.activation)
+        if style.normalization is None:
+            with torch.no_grad():
+                self.second.convolution.weight.mul_(0.1)  # type: ignore[operator, union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(x + self.second(self.first(x)))  # type: ignore[no-any-return]
@@ -250,11 +261,14 @@ class Upsample(nn.Module):
         self.scale = [float(step) for step in strides] if method == "resize" and max(strides) > 1 else None
         if method == "resize":
             self.layer = CONV[dims](width_in, width, kernel_size, padding=kernel_size // 2)
+            start_(self.layer, None)
             return
         spans = [max(kernel_size, step) for step in strides]
         padding = [(span - step + 1) // 2 for span, step in zip(spans, strides, strict=True)]
         more = [2 * pad - span + step for pad, span, step in zip(padding, spans, strides, strict=True)]
         self.layer = TRANSPOSED[dims](width_in, width, spans, stride=strides, padding=padding, output_padding=more)
+        taps = math.prod(span / step for span, step in zip(spans, strides, strict=True))  # that one output reads
+        start_(self.layer, None, width_in * taps)
 
     def forward(self, x: Tensor, sizes: Sequence[int | None]) -> Tensor:
         if self.scale is not None:
@@ -286,6 +300,19 @@ class SelfAttention(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, positions, d) each
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return x + self.out(attended).transpose(1, 2).view_as(x)
+
+
+def start_(layer: nn.Module, activation: str | None, fan_in: float | None = None) -> None:
+    """Random weights that keep the mean square from layer to layer (He et al. 2015), and no bias.
+
+    Normal with variance gain²/fan_in, where gain² is 2 ahead of an activation that is linear on one side
+    only, and 1 otherwise. With PyTorch's own start each layer leaves a sixth of it.
+    """
+    kernel: Tensor = layer.weight  # type: ignore[assignment]
+    gain = 2.0 if activation in ONE_SIDED else 1.0
+    with torch.no_grad():
+        kernel.normal_(0.0, math.sqrt(gain / (fan_in or kernel[0].numel())))
+        layer.bias.zero_()  # type: ignore[operator, union-attr]
 
 
 def zero_(layer: nn.Module) -> None:
