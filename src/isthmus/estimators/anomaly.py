@@ -167,6 +167,7 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         against = torch.stack([self._against(member, x) for member in self.members_]).mean(0)
         return _like(data, adapters.channels_first(against, len(self._sample_shape) + 1).numpy())
 
+    @torch.no_grad()
     def _against(self, member: EncoderDecoderEstimator, x: Tensor) -> Tensor:
         """(y(center) − y(x)) · ∫₀¹ ∂score/∂y dt on the line between the two, in scaled units y, x's shape."""
         scaler, parts = member.module_.scaler, []

@@ -91,6 +91,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         result = self._predictions(x)
         return self._frame(self._user_units(result if x.dtype == torch.float64 else result.float()))
 
+    @torch.no_grad()
     def _predictions(self, x: Tensor) -> Tensor:
         """The prediction for each row, ``(n, *target)``, on the CPU."""
         return torch.cat([self._predict_rows(rows)[:n].cpu() for rows, n in self._chunks(x)])
@@ -203,18 +204,19 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         positions = x[0, ..., 0].numel()  # 1 for a row of a table
         size = max(1, min(size, POSITIONS // positions))
         pad = PAD if size >= PAD else 1
-        with torch.no_grad():
-            for rows in x.split(size - size % pad):
-                n = len(rows)
-                if short := -n % pad:
-                    rows = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])])
-                yield Batch(rows.to(model.device)), n
+        for rows in x.split(size - size % pad):
+            n = len(rows)
+            if short := -n % pad:
+                rows = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])])
+            yield Batch(rows.to(model.device)), n
 
+    @torch.no_grad()
     def _over_rows(self, x: Tensor, function: Any, n_samples: int = 1) -> np.ndarray:
         size = max(PAD, CHUNK // n_samples)
         parts = [function(rows)[:n].double().cpu() for rows, n in self._chunks(x, size)]
         return torch.cat(parts).numpy()
 
+    @torch.no_grad()
     def _encode_rows(self, x: Tensor, scaled: bool = False) -> Tensor:
         parts = []
         for rows, n in self._chunks(x):
@@ -222,6 +224,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
             parts.append(latent.z[:n].cpu())
         return torch.cat(parts)
 
+    @torch.no_grad()
     def _decode_rows(self, z: Tensor) -> Tensor:
         model = self.module_
         parts = [model.prediction(model.decode(Latent(rows.x)))[:n].cpu() for rows, n in self._chunks(z)]

@@ -67,6 +67,7 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
         loss: Loss = spec.resolve("loss", "binary_cross_entropy" if binary else "gaussian_nll")
         return loss
 
+    @torch.no_grad()
     def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x), each ``(n, latent_dim)``."""
         model = self._fitted("posterior")
