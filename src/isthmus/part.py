@@ -226,6 +226,11 @@ class Loss(Part):
 
     def output_shape(self, target: Space) -> Space:
         """The space that the decoder must give for this target."""
+        if target.classes is not None:
+            wanted = "one of labels, such as 'cross_entropy', 'dice', 'focal' or 'tversky'"
+            raise ShapeError(
+                f"loss must be {wanted}, for a target of {target.classes} classes, got {self.part_name()!r}"
+            )
         return Space(target.shape)
 
     @abstractmethod

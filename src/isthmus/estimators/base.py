@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus import spec
 from isthmus.encoders import ConvEncoder, MLPEncoder
@@ -185,7 +186,10 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _validation_rows(self, given: Any) -> Batch:
         X, y = given if isinstance(given, tuple) else (given, None)
-        return self._rows(X, y, reset=False)
+        try:
+            return self._rows(X, y, reset=False)
+        except DataError as error:
+            raise DataError(f"validation_data: {error}") from None
 
     def _split(self, rows: Batch, seed: int) -> tuple[Batch, Batch | None]:
         n = len(rows.x)
@@ -242,6 +246,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
     ) -> Loop:
         source = self._source(rows, seed + 2)
+        if not isinstance(optimizer, LBFGS):
+            check_batch_size(self.module_, source)
         n_epochs = self.max_epochs if max_epochs is None else max_epochs
         objective = self._objective(n_epochs * source.steps_per_epoch)
         step = TrainStep(self.module_, objective.to(self._device))
@@ -294,6 +300,16 @@ def conv_for(space: Space) -> ConvEncoder:
     longest = max(length or 1 for length in space.shape[:-1])
     levels = min(5, max(1, math.ceil(math.log2(longest / 7)))) if longest > 7 else 1
     return ConvEncoder([min(256, 32 * 2**level) for level in range(levels)])
+
+
+def check_batch_size(model: EncoderDecoder, source: Resident) -> None:
+    """Raise `ParameterError` where a batch normalisation would see one value a channel, which has no variance."""
+    size = tuple(getattr(source, "size", source.rows.x.shape[1:-1]))  # of a patch, or of a picture
+    strides = model.encoder.total_stride or (size if len(built(model.encoder).shape) == 1 else [1] * len(size))
+    one_position = all(length <= stride for length, stride in zip(size, strides, strict=True))
+    if source.sampler.batch_size == 1 and one_position and any(isinstance(m, _BatchNorm) for m in model.modules()):
+        rows = f"rows of {size} positions come down to one" if size else "rows have no positions"
+        raise ParameterError(f"batch_size must be at least 2 for normalization='batch' where {rows}, got 1")
 
 
 def _train(loop: Loop) -> None:

@@ -13,7 +13,7 @@ from isthmus.bottlenecks import Dense, Identity
 from isthmus.checks import Check, choice, either
 from isthmus.encoders import UNetEncoder
 from isthmus.errors import DataError
-from isthmus.estimators.inputs import fits, is_list_of_images
+from isthmus.estimators.inputs import check_same_sizes, fits, is_list_of_images
 from isthmus.estimators.pictures import PictureEstimator
 from isthmus.part import Bottleneck, Encoder
 from isthmus.training.rng import seeded_noise
@@ -71,6 +71,7 @@ class DenoisingAutoencoder(PictureEstimator):
         target, y_mask = self._read_images(clean, name=name)
         if target.shape != x.shape:
             raise DataError(f"{name} must have X's shape {tuple(x.shape)}, got {tuple(target.shape)}")
+        check_same_sizes(x, mask, y_mask, "y")
         return Batch(x, target, mask, y_mask)
 
     def _encoder_for(self, space: Space) -> Encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from isthmus.errors import DataError
 from isthmus.images import looks_channels_last, stacked
 from isthmus.types import Batch
 
-__all__ = ["Inputs", "check_weights", "each_size", "fits", "is_list_of_images"]
+__all__ = ["Inputs", "check_same_sizes", "check_weights", "each_size", "fits", "is_list_of_images"]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
 MEND_CATEGORY = (
@@ -63,7 +64,8 @@ class Inputs:
         if reset:
             self._sample_shape = array.shape[1:]
         elif not fits(array.shape[1:], self._sample_shape):
-            raise DataError(f"{name} must hold samples of shape {self._sample_shape}, got {array.shape[1:]}")
+            wanted = str(self._sample_shape).replace("None", "any")
+            raise DataError(f"{name} must hold samples of shape {wanted}, got {array.shape[1:]}")
         x = adapters.channels_last(adapters.to_tensor(array), dims, name)
         return x, None if mask is None else torch.from_numpy(mask)
 
@@ -75,6 +77,8 @@ class Inputs:
         owner = type(self).__name__
         if data is None:
             raise DataError(f"{name} must be an array, a frame, a sparse matrix, a tensor or a path, got None")
+        if isinstance(data, (list, tuple)) and data and all(isinstance(item, (str, Path)) for item in data):
+            raise DataError(f"{name} must be an array or one path, got a list of {len(data)} texts; give their folder")
         if (columns := categories_of(data)) and not isinstance(data, np.ndarray):
             shown = ", ".join(repr(column) for column in columns)
             mend = MEND_CATEGORY.format(name=owner, columns=shown)
@@ -82,18 +86,26 @@ class Inputs:
         try:
             rules = {"accept_sparse": ["csr", "csc", "coo"], "allow_nd": True, "dtype": "numeric"}
             rules |= {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": True}
-            if not reset and None in self._sample_shape:  # any number of rows a picture is no count of features
-                array = check_array(data, **rules)
+            pictures = not reset and (len(self._sample_shape) > 1 or None in self._sample_shape)
+            if pictures:  # whose first axis is no count of features
+                array = check_array(data, input_name=name, **rules)
             else:
                 array = validate_data(self, X=data, reset=reset, **rules)
         except ValueError as error:
-            if "NaN" in str(error) or "infinity" in str(error):
+            said = str(error).replace("Input X", f"Input {name}", 1)
+            if "NaN" in said or "infinity" in said:
+                if np.ndim(data) > 2:
+                    what = "NaN" if "NaN" in said else "infinity"
+                    raise DataError(f"{name} must be finite, got {what}; np.nan_to_num({name}) replaces it") from None
                 mend = MEND_MISSING.format(name=owner)
-                raise DataError(f"{error}\nisthmus: impute missing values first: {mend}") from None
-            if "could not convert string" in str(error) or "bytes/strings" in str(error):
+                raise DataError(f"{said}\nisthmus: impute missing values first: {mend}") from None
+            if "could not convert string" in said or "bytes/strings" in said:
                 mend = MEND_CATEGORY.format(name=owner, columns="...")
-                raise DataError(f"{name}: {error}; encode categories first: {mend}") from None
-            raise DataError(str(error)) from None
+                raise DataError(f"{name}: {said}; encode categories first: {mend}") from None
+            if "setting an array element" in said:
+                wanted = "an array, or a list of pictures with equally many axes"
+                raise DataError(f"{name} must be {wanted}, got items of several shapes") from None
+            raise DataError(said if name in said else f"{name}: {said}") from None
         if hasattr(array, "toarray"):
             array = array.toarray()
         if array.ndim > 5:
@@ -106,6 +118,18 @@ class Inputs:
 def is_list_of_images(data: Any) -> bool:
     """Whether it is a list of arrays with positions, such as images of several sizes."""
     return isinstance(data, (list, tuple)) and len(data) > 0 and all(np.ndim(item) > 1 for item in data)
+
+
+def check_same_sizes(x: Tensor, x_mask: Tensor | None, y_mask: Tensor | None, name: str) -> None:
+    """Raise `DataError` where pictures of several sizes have targets of others; True in a mask is data."""
+    if x_mask is None and y_mask is None:
+        return
+    given = [x.new_ones(x.shape[:-1], dtype=torch.bool) if mask is None else mask for mask in (x_mask, y_mask)]
+    if given[0].shape != given[1].shape or torch.equal(*given):
+        return
+    number = int((given[0] != given[1]).flatten(1).any(1).nonzero()[0])
+    wanted, got = (tuple(int(i) + 1 for i in mask[number].nonzero().amax(0)) for mask in given)
+    raise DataError(f"{name}[{number}] must have the size of X[{number}], {wanted}, got {got}")
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -155,6 +155,9 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
 
     def _check(self) -> None:
         check_parameters(type(self).__name__, vars(self), self.allowed)
+        for name in self.part_parameters:
+            if isinstance(given := getattr(self, name, None), Part):
+                given.check()
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise ParameterError(f"callbacks must hold Callback objects, got {type(callback).__name__}")

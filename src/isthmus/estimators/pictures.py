@@ -10,10 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from isthmus import spec
-from isthmus.checks import Check, choice, either, instance, integer, integers, optional
+from isthmus.checks import Check, check_parameters, choice, either, instance, integer, integers, optional
 from isthmus.errors import ParameterError
 from isthmus.estimators.base import EncoderDecoderEstimator
 from isthmus.estimators.tiling import symmetric_mean, tiled
+from isthmus.losses import DeepSupervision
+from isthmus.part import Augmentation
 from isthmus.training.patches import Patches
 from isthmus.training.resident import Resident
 from isthmus.types import Batch
@@ -58,13 +60,31 @@ class PictureEstimator(EncoderDecoderEstimator):
     }
     allowed: ClassVar[dict[str, Check]] = EncoderDecoderEstimator.allowed | own
 
+    def _build(self, rows: Batch) -> Batch:
+        dims = rows.x.dim() - 2
+        for name in ("patch_size", "augmentations", "tile_size"):
+            given = getattr(self, name)
+            if dims == 0 and given not in (None, "auto", (), []):
+                raise ParameterError(f"{name} must be left out for rows of a table, without positions, got {given!r}")
+            if dims > 0 and name.endswith("size") and isinstance(given, (list, tuple)):
+                check_lengths(name, given, dims)
+        self._changes()
+        scaled = super()._build(rows)
+        loss, decoder = self.module_.loss, self.module_.decoder
+        levels = getattr(decoder, "deep_supervision", 1)
+        if isinstance(loss, DeepSupervision) and loss.levels != levels:
+            raise ParameterError(
+                f"loss: levels of DeepSupervision must be the decoder's deep_supervision, {levels}, got {loss.levels}"
+            )
+        return scaled
+
+    def _changes(self) -> list[Augmentation]:
+        return [spec.resolve("augmentation", given, "augmentations") for given in self.augmentations]
+
     def _source(self, rows: Batch, seed: int) -> Resident:
-        changes = [spec.resolve("augmentation", given, "augmentations") for given in self.augmentations]
+        changes = self._changes()
         if self.patch_size is None and not changes:
             return super()._source(rows, seed)
-        if rows.x.dim() < 3:
-            given = "patch_size" if self.patch_size is not None else "augmentations"
-            raise ParameterError(f"{given} must be left out for rows without positions, got X of shape {rows.x.shape}")
         return Patches(rows, self.batch_size, seed, self.patch_size, changes)
 
     def _any_size(self, rows: Batch) -> bool:
@@ -87,6 +107,7 @@ class PictureEstimator(EncoderDecoderEstimator):
 
     def _tile(self, positions: Sequence[int]) -> list[int] | None:
         """The size of a tile; None predicts the picture whole."""
+        check_parameters(type(self).__name__, {"tile_size": self.tile_size}, self.own)
         if None not in self.module_.space.shape or self.tile_size is None:
             return None
         dims = len(positions)
@@ -95,6 +116,11 @@ class PictureEstimator(EncoderDecoderEstimator):
                 return None
             return [round((AT_ONCE / 4) ** (1 / dims) / 32) * 32] * dims
         tile = [self.tile_size] * dims if isinstance(self.tile_size, int) else list(self.tile_size)
-        if len(tile) != dims:
-            raise ParameterError(f"tile_size must have {dims} lengths, one an axis of positions, got {self.tile_size}")
+        check_lengths("tile_size", tile, dims)
         return tile if any(n > size for n, size in zip(positions, tile, strict=True)) else None
+
+
+def check_lengths(name: str, given: Sequence[int], dims: int) -> None:
+    """Raise `ParameterError` where there is not one length an axis of positions."""
+    if len(given) != dims:
+        raise ParameterError(f"{name} must have {dims} lengths, one an axis of positions, got {given!r}")

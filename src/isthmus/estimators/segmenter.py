@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from isthmus import adapters, metrics
-from isthmus.checks import Check, choice, either, instance, integer, optional
+from isthmus.checks import Check, choice, either, instance, integer, number, optional
 from isthmus.errors import DataError, ParameterError, UnsupportedError
-from isthmus.estimators.inputs import each_size, is_list_of_images
+from isthmus.estimators.inputs import check_same_sizes, each_size, is_list_of_images
 from isthmus.estimators.pictures import PictureEstimator
-from isthmus.images import read_pairs, stacked
+from isthmus.images import read_images, read_pairs, stacked
 from isthmus.losses import CrossEntropy, Dice, Focal, SumLoss
 from isthmus.part import Loss
 from isthmus.types import Batch, Space
@@ -24,10 +24,23 @@ from isthmus.types import Batch, Space
 __all__ = ["Segmenter"]
 
 
-def are_image_paths(X: Any, y: Any) -> bool:
-    """Whether both are paths, and not to arrays."""
-    paths = [str(path) for path in (X, y) if isinstance(path, (str, Path))]
-    return len(paths) == 2 and not any(suffix in path for path in paths for suffix in adapters.SUFFIXES)
+def is_image_path(given: Any) -> bool:
+    """Whether it is a path, and not to arrays."""
+    return isinstance(given, (str, Path)) and not any(suffix in str(given) for suffix in adapters.SUFFIXES)
+
+
+def read_both(X: Any, y: Any) -> tuple[Any, Any]:
+    """Pictures and masks, of two folders those that are pairs; labels as they are stored."""
+    if is_image_path(X) and is_image_path(y):
+        return read_pairs(X, y)
+    return adapters.read(X, "X"), read_images(y, "y", labels=True) if is_image_path(y) else adapters.read(y, "y")
+
+
+def label_weights(value: Any) -> str | None:
+    """A weight a label."""
+    one = number(0)
+    fits = isinstance(value, Mapping) and all(one(weight) is None for weight in value.values())
+    return None if fits else "a dict of label to a number of at least 0, such as {1: 2.0}"
 
 
 @dataclass(eq=False, repr=False)
@@ -77,7 +90,7 @@ class Segmenter(PictureEstimator):
         "loss": either(choice(["auto"]), PictureEstimator.allowed["loss"]),
         "multilabel": instance(bool, "True or False"),
         "ignore_label": optional(integer()),
-        "class_weight": optional(choice(["balanced"]), instance(Mapping, "a dict of label to weight")),
+        "class_weight": optional(choice(["balanced"]), label_weights),
     }
     takes_target: ClassVar[bool] = True
 
@@ -93,10 +106,16 @@ class Segmenter(PictureEstimator):
         """Images with their masks as whole numbers 0 … K − 1, ``(n, *positions)``, or 0 and 1 of each label."""
         if y is None:
             raise DataError("y must be the masks, one a picture: fit(images, masks)")
-        if are_image_paths(X, y):
-            X, y = read_pairs(X, y)
+        for name in ("ignore_label", "class_weight") if self.multilabel else ():
+            if getattr(self, name) is not None:
+                raise ParameterError(f"{name} must be None where multilabel=True, got {getattr(self, name)!r}")
+        X, y = read_both(X, y)
         x, x_mask = self._read_images(X, reset=reset)
+        if x.dim() < 3:
+            wanted = "(n, T) with dims=1 in the encoder, (n, H, W), (n, C, H, W) or (n, C, D, H, W)"
+            raise DataError(f"X must be signals, images or volumes, {wanted}, got a table of shape {tuple(x.shape)}")
         labels, mask = self._read_labels(y, x)
+        check_same_sizes(x, x_mask, None if mask is None else torch.from_numpy(mask), "y")
         if reset:
             self.classes_ = self._find_classes(labels, mask)
         if not self.multilabel:
@@ -112,19 +131,21 @@ class Segmenter(PictureEstimator):
     def _read_labels(self, y: Any, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         """The masks, ``(n, *positions)`` or ``(n, *positions, L)``, and where they are padded."""
         dims = x.dim() - 2
-        given, mask = adapters.read(y, "y"), None
+        given, mask = y, None
         if is_list_of_images(given):
             given, mask = stacked(given, "y", dims)
         labels = np.asarray(given)
-        whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and bool((labels == np.round(labels)).all()))
-        if not whole:
-            raise DataError(f"y must hold labels, whole numbers, got {labels.dtype} with other values")
+        if labels.dtype.kind not in "biuf":
+            raise DataError(f"y must hold labels, whole numbers, got {labels.dtype}")
+        if labels.dtype.kind == "f" and (strange := ~np.isfinite(labels) | (labels != np.round(labels))).any():
+            raise DataError(f"y must hold labels, whole numbers, got {labels[strange][0]:g}")
         wanted = (len(x), *x.shape[1:-1])
         if self.multilabel:
             if labels.ndim != dims + 2 or (labels.shape[0], *labels.shape[2:]) != wanted:
-                raise DataError(f"y must be (n, L, *positions) with the images' {wanted}, got {labels.shape}")
-            if not np.isin(labels, (0, 1)).all():
-                raise DataError("y must hold 0 and 1 where multilabel=True, got other values")
+                shape = ", ".join(map(str, (len(x), "L", *x.shape[1:-1])))
+                raise DataError(f"y must be (n, L, *positions) where multilabel=True, ({shape}), got {labels.shape}")
+            if len(strange := np.setdiff1d(labels, (0, 1))):
+                raise DataError(f"y must hold 0 and 1 where multilabel=True, got {strange[:5].tolist()} too")
             return np.ascontiguousarray(np.moveaxis(labels, 1, -1)).astype(np.uint8), mask
         if labels.ndim == dims + 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
@@ -165,7 +186,10 @@ class Segmenter(PictureEstimator):
     def _loss_for(self, rows: Batch) -> Loss:
         if self.loss != "auto":
             if self.class_weight is not None:
-                raise ParameterError("class_weight needs loss='auto'; give the weights to the loss itself")
+                raise ParameterError(
+                    f"class_weight must be None unless loss='auto', got {self.class_weight!r}; "
+                    "give the weights to the loss itself"
+                )
             return super()._loss_for(rows)
         if self.multilabel:
             return SumLoss([Focal(0.0, per="position"), Dice()])
@@ -181,7 +205,8 @@ class Segmenter(PictureEstimator):
             return (counts.sum() / (len(counts) * counts)).tolist()
         unknown = sorted(set(self.class_weight) - set(self.classes_.tolist()))
         if unknown:
-            raise ParameterError(f"class_weight names {unknown}, which are no labels of y: {self.classes_.tolist()}")
+            known = self.classes_.tolist()
+            raise ParameterError(f"class_weight must be a dict of labels of y, {known}, to weights, got {unknown} too")
         return [float(self.class_weight.get(label, 1.0)) for label in self.classes_.tolist()]
 
     # ------------------------------------------------------------------ prediction
@@ -204,9 +229,18 @@ class Segmenter(PictureEstimator):
         """The mean Dice coefficient of the labels, each averaged over the pictures."""
         if y is None:
             raise DataError("y must be the masks: score(images, masks)")
-        if are_image_paths(X, y):
-            X, y = read_pairs(X, y)
-        truth, found = adapters.read(y, "y"), self.predict(X)
+        X, truth = read_both(X, y)
+        found = self.predict(X)
+        if len(truth) != len(found):
+            raise DataError(f"y must hold a mask for each of {len(found)} pictures, got {len(truth)}")
+        truth = [mask[0] if np.ndim(mask) > found[i].ndim and len(mask) == 1 else mask for i, mask in enumerate(truth)]
+        known = [0, 1] if self.multilabel else self.classes_.tolist()
+        known += [] if self.ignore_label is None else [self.ignore_label]
+        for i, (mask, predicted) in enumerate(zip(truth, found, strict=True)):
+            if np.shape(mask) != predicted.shape:
+                raise DataError(f"y[{i}] must have a label for each position, {predicted.shape}, got {np.shape(mask)}")
+            if len(strange := np.setdiff1d(mask, known)):
+                raise DataError(f"y[{i}] must hold the labels of training, {known}, got {strange[:5].tolist()} too")
         if self.multilabel:
             each = [metrics.dice([t[i] for t in truth], [f[i] for f in found]) for i in range(len(self.classes_))]
             return float(np.mean(each))

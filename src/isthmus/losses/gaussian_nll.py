@@ -59,8 +59,8 @@ class GaussianNLL(Loss):
 
     def output_shape(self, target: Space) -> Space:
         if self.variance != "predicted":
-            return Space(target.shape)
-        *axes, width = target.shape
+            return super().output_shape(target)
+        *axes, width = super().output_shape(target).shape
         if width is None:
             raise ShapeError("gaussian_nll with variance='predicted' needs a known width of the last axis")
         return Space((*axes, 2 * width))
