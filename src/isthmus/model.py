@@ -90,7 +90,7 @@ class EncoderDecoder(nn.Module):
         latent = self.bottleneck(features, torch.zeros_like)
         _hold(self.bottleneck, latent.z, latent.bypass.skips)
         target, mask, teacher = self._goal(batch, 1, scaled=True)
-        output = self.decode(latent, teacher)
+        output = self.decode(self._told_length(latent, target, mask), teacher)
         _hold(self.decoder, output)
         loss = self.loss(self._cut(output, target), target, mask)
         self.train(was_training)
@@ -134,7 +134,7 @@ class EncoderDecoder(nn.Module):
             batch, n_samples=n_samples, corrupt=corrupt, noise=noise, scaled=scaled, input_grad=input_grad
         )
         target, mask, teacher = self._goal(batch, n_samples, scaled)
-        output = self._cut(self.decode(latent, teacher), target)
+        output = self._cut(self.decode(self._told_length(latent, target, mask), teacher), target)
         return Trace(batch, seen, features, latent, output, target, mask)
 
     # ------------------------------------------------------------------ units and targets
@@ -151,6 +151,18 @@ class EncoderDecoder(nn.Module):
         """The output to a prediction in the user's units."""
         mean = self.loss.mean(output)
         return self.scaler.inverse(mean) if self.scaler is not None and self.scales_target else mean
+
+    def _told_length(self, latent: Latent, target: Tensor, mask: Tensor | None) -> Latent:
+        """A latent vector has no positions to mask: where their number is free, its mask is the target's."""
+        if (
+            latent.z.dim() > 2
+            or self.decoder.stepwise
+            or len(self.target.shape) < 2
+            or self.target.shape[0] is not None
+        ):
+            return latent
+        mask = target.new_ones(target.shape[:2], dtype=torch.bool) if mask is None else mask
+        return latent._replace(bypass=latent.bypass._replace(mask=mask))
 
     def _cut(self, output: Tensor, target: Tensor) -> Tensor:
         """The output without what a decoder added on free axes, whose length it cannot know."""

@@ -196,13 +196,13 @@ class Bottleneck(Part):
 class Decoder(Part):
     """Reads the latent, gives the output in the space that the loss asks for.
 
-    One that generates step by step sets ``stepwise = True`` and adds ``start(latent) -> state`` and
-    ``step(previous, state) -> (output, state)``, where a state has ``select(rows)``; trained all at
-    once, it is called with the ``teacher``, the target shifted by one.
+    One that generates step by step sets ``stepwise = True``, by `build` at the latest, and adds
+    ``start(latent) -> state`` and ``step(previous, state) -> (output, state)``, where a state has
+    ``select(rows)``; trained all at once, it is called with the ``teacher``, the target shifted by one.
     """
 
     kind = "decoder"
-    stepwise: ClassVar[bool] = False
+    stepwise: bool = False
 
     @abstractmethod
     def build(self, space: Space, out: Space | None = None, target: Space | None = None) -> Self: ...

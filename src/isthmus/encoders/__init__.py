@@ -3,6 +3,8 @@
 from isthmus.encoders.backbone import BackboneEncoder as BackboneEncoder
 from isthmus.encoders.conv import ConvEncoder as ConvEncoder
 from isthmus.encoders.mlp import MLPEncoder as MLPEncoder
+from isthmus.encoders.rnn import RNNEncoder as RNNEncoder
+from isthmus.encoders.transformer import TransformerEncoder as TransformerEncoder
 from isthmus.encoders.unet import UNetEncoder as UNetEncoder
 
 __all__ = sorted(name for name, found in globals().items() if isinstance(found, type))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.types import wide
 
-__all__ = ["batch_mean", "observed", "quantiles", "unit_means"]
+__all__ = ["batch_mean", "observed", "position_mean", "quantiles", "unit_means"]
 
 
 def batch_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -31,6 +31,14 @@ def unit_means(z: Tensor, weight: Tensor | None = None, mask: Tensor | None = No
         counts = counts * weight.view(-1, *[1] * (counts.dim() - 1))
     axes = tuple(range(z.dim() - 1))
     return (z * counts.unsqueeze(-1)).sum(axes) / counts.sum()
+
+
+def position_mean(h: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The mean of each sequence ``(B, T, D)`` over the positions that count, ``(B, D)``."""
+    if mask is None:
+        return h.mean(1)
+    counted = mask.unsqueeze(-1).to(h.dtype)
+    return (h * counted).sum(1) / counted.sum(1).clamp(min=1)
 
 
 def observed(x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,44 @@
+"""Dropout from 16-bit random numbers, which cost a fraction of what PyTorch's draws cost on a CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Dropout", "kept"]
+
+LEVELS = 2**16
+
+
+class Dropout(nn.Module):
+    """x ⊙ m/(1 − p) in training, m ~ Bernoulli(1 − p) a number; the identity in prediction (Srivastava et al. 2014).
+
+    p is rounded to a multiple of 2⁻¹⁶.
+
+    Parameters
+    ----------
+    p : float
+        Share of numbers that are set to zero, in [0, 1).
+    """
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        self.p = p
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kept(x, self.p) if self.training and self.p > 0 else x
+
+
+def kept(x: Tensor, p: float) -> Tensor:
+    """x with a random share p of its numbers set to zero and the rest divided by 1 − p."""
+    dropped = round(p * LEVELS)
+    if x.device.type != "cpu" or dropped in (0, LEVELS):
+        return torch.nn.functional.dropout(x, p)
+    n = x.numel()
+    draws = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)  # four 16-bit numbers each
+    wide = torch.promote_types(x.dtype, torch.float32)  # bfloat16 cannot tell the draws apart
+    keep = draws.view(torch.int16)[:n].view(x.shape).to(wide).ge_(dropped - LEVELS // 2)  # ones and zeros
+    return x * keep.mul_(LEVELS / (LEVELS - dropped)).to(x.dtype)

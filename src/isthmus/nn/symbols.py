@@ -1,0 +1,60 @@
+"""What stands at a position of a sequence, as a vector: a class by a table, real numbers by a linear map."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from isthmus.errors import ShapeError
+from isthmus.types import Latent, Space
+
+__all__ = ["Symbols", "positions_to_write", "require_sequence"]
+
+
+class Symbols(nn.Module):
+    """``(B, T)`` of classes or ``(B, T, D)`` of real numbers to ``(B, T, width)``.
+
+    A vector has mean square 1 to begin with: the table's rows are N(0, 1/width), multiplied by √width
+    (Vaswani et al. 2017).
+
+    Parameters
+    ----------
+    space : Space
+        Of one sequence.
+    width : int
+    extra : int
+        Classes beside those of the space: what begins, ends or hides.
+    """
+
+    def __init__(self, space: Space, width: int, extra: int = 0) -> None:
+        super().__init__()
+        self.scale = math.sqrt(width)
+        self.table: nn.Embedding | nn.Linear
+        if space.classes is not None:
+            self.table = nn.Embedding(space.classes + extra, width)
+            nn.init.normal_(self.table.weight, std=1 / self.scale)
+        else:
+            self.table = nn.Linear(space.shape[-1] or 1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        vectors: Tensor = self.table(x)
+        return vectors * self.scale if isinstance(self.table, nn.Embedding) else vectors
+
+
+def require_sequence(owner: str, space: Space) -> None:
+    """Raise `ShapeError` where a sample is no sequence: classes ``(T,)`` or real numbers ``(T, D)``."""
+    axes = 1 if space.classes is not None else 2
+    if len(space.shape) != axes or (space.classes is None and space.shape[-1] is None):
+        raise ShapeError(
+            f"{owner} needs sequences, (T,) of classes or (T, D) of real numbers, got {tuple(space.shape)}"
+        )
+
+
+def positions_to_write(latent: Latent, out: Space) -> int:
+    """How many positions a decoder writes at once: its space's, or where that is free the mask's."""
+    if out.shape[0] is not None:
+        return out.shape[0]
+    if latent.bypass.mask is None:
+        raise ShapeError("a decoder of free length must be told how many positions to write: give bypass.mask")
+    return latent.bypass.mask.shape[1]
