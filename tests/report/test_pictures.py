@@ -115,6 +115,18 @@ def test_larger_pictures_have_ssim_and_may_have_several_sizes(trained):
     assert table.rows[0][1:] == ["20.00", f"{metrics.ssim(clean, noisy, 1.0):.4f}"]
 
 
+def test_the_range_of_clean_bytes_is_255_and_each_picture_has_its_psnr_above(trained):
+    model, clean = trained["unet"][0], (trained["masks"][1][:4] * 0.5).astype(np.uint8)  # 0 and 127
+    noisy = clean + np.float32(25.5)
+    with style():
+        section = denoising(Subject(model, noisy, clean))
+    assert table_of(section).rows[0][1] == "20.00"
+    picture = next(block for block in section.blocks if isinstance(block, Picture))
+    heads = [label.get_text() for label in picture.figure.axes[-1].get_xticklabels()]
+    assert len(heads) == 4
+    assert all(head.startswith("20.0 → ") for head in heads)
+
+
 # ---------------------------------------------------------------------- filters, maps, walks
 
 

@@ -18,6 +18,8 @@ __all__ = ["denoising"]
 
 MEASURED, LEAST_SIDE = 500, 11
 """Pictures that PSNR and SSIM are taken of, and the shortest side that SSIM's window fits."""
+MOST_HEADS, CHANGED = 5, ("damaged", "restored")
+"""The most columns with their PSNR above, and what it is taken of."""
 
 
 def denoising(subject: Subject) -> Section | None:
@@ -71,7 +73,7 @@ def _measures(subject: Subject, lines: dict[str, Any]) -> Table:
     sides = min(min(row.shape[-subject.positions or -2 :]) for row in shaped["clean"])
     with_ssim = subject.positions != 1 and sides >= LEAST_SIDE and importlib.util.find_spec("skimage") is not None
     rows = []
-    for name in ("damaged", "restored"):
+    for name in CHANGED:
         pair = shaped["clean"], shaped[name]
         row = [name, f"{metrics.psnr(*pair, data_range=top):.2f}"]
         if with_ssim:
@@ -88,7 +90,7 @@ def _shaped(subject: Subject, rows: Any) -> Any:
 
 def _range(subject: Subject) -> tuple[float, str]:
     """The largest value less the smallest that a picture may have, and why."""
-    kind = subject.rows[0].dtype
+    kind = (subject.rows if subject.clean is None else subject.clean)[0].dtype
     if kind.kind == "u":
         return float(np.iinfo(kind).max), f"that of {kind}"
     low, high = min(row.min() for row in subject.truth), max(row.max() for row in subject.truth)
@@ -104,10 +106,22 @@ def _pictures(subject: Subject, lines: dict[str, Any]) -> Picture:
     strip = [Strip(name, images) for name, images in drawn.items()]
     said = "Evenly spaced over the data; one scale for all, that of the clean."
     if drawn["clean"].ndim == 3:
-        strip.append(Strip("difference", drawn["restored"] - drawn["clean"], signed=True, bar="units of X"))
-        said += " Difference, restored less clean: red is too high there, blue too low."
+        difference = drawn["restored"] - drawn["clean"]
+        ends = float(np.nanquantile(np.abs(difference), 0.99)) or 1.0
+        strip.append(Strip("difference", difference, signed=True, bar="units of X", limits=(-ends, ends)))
+        said += " Difference, restored less clean: red is too high there, blue too low; 1 % lies beyond the bar's ends."
     alt = f"{len(index)} clean pictures, the same damaged, and restored"
-    return Picture("restored", strips(strip), alt, said, wide=True)
+    heads = _decibels(subject, lines, index) if len(index) <= MOST_HEADS else []
+    said += " Above: the PSNR, damaged → restored." if heads else ""
+    return Picture("restored", strips(strip, heads), alt, said, wide=True)
+
+
+def _decibels(subject: Subject, lines: dict[str, Any], index: np.ndarray) -> list[str]:
+    """The PSNR of each picture before and after."""
+    top, _ = _range(subject)
+    pairs = [[_shaped(subject, taken(lines[name], index)) for name in ("clean", which)] for which in CHANGED]
+    before, after = ([metrics.psnr([true], [row], top) for true, row in zip(*pair, strict=True)] for pair in pairs)
+    return [f"{first:.1f} → {then:.1f} dB" for first, then in zip(before, after, strict=True)]
 
 
 # ---------------------------------------------------------------------- tables

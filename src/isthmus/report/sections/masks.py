@@ -102,7 +102,11 @@ def _pictures(subject: Subject, found: Segmentation, order: np.ndarray) -> Pictu
     figure = strips(lines, heads, foot=0.3 * -(-len(legend) // 4))
     _key(figure, legend)
     alt = f"{len(order)} pictures with their {'true and ' if found.truth is not None else ''}predicted masks"
-    told = "From the worst to the best by Dice. " if found.truth is not None else "Evenly spaced over the pictures. "
+    told = (
+        "From the worst to the best by Dice, the mean over labels. "
+        if found.truth is not None
+        else "Evenly spaced over the pictures. "
+    )
     outlined = "The true mask is outlined. " if found.truth is not None else ""
     cut = "Volumes by their middle slice. " if subject.positions == 3 else ""
     return Picture("masks", figure, alt, f"{told}{outlined}{cut}Last line: {seen.meaning}.", wide=True)
