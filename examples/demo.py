@@ -1,10 +1,11 @@
-"""Five kinds of autoencoder on real handwritten digits: one table, and one page that shows what each learnt.
+"""Five kinds of autoencoder on handwritten digits, and two U-Nets on pictures: tables, and one page for all.
 
     make demo                                        # or: python examples/demo.py [--images FOLDER]
 
 The digits are scikit-learn's (1,797 images of 8 × 8). Where the environment variable ISTHMUS_DATA names a
 folder with MNIST in it, they are 4,000 training and 1,000 test images of 28 × 28 from there. Pixels are
-scaled to [0, 1]; every figure is of test images that no model was trained on.
+scaled to [0, 1]; every figure is of test images that no model was trained on. demo_pictures.py has the
+photographs and the cells.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import demo_pictures
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -161,11 +163,13 @@ def write_images(folder: Path, first: Picture, chapters: list[Chapter]) -> list[
         "latent": found["variational", "latent"],
         "samples": found["variational", "samples"],
         "walk": found["variational", "walk"],
-        "denoising": found["denoising", "triplets"],
+        "denoising": found["denoising", "restored"],
         "sparsity": found["sparse", "sparsity"],
         "sparse_units": found["sparse", "decoded_units"],
         "learning_curve": found["variational", "curve_objective"],
         "jacobian": found["contractive", "jacobian"],
+        "photographs": found["photographs", "restored"],
+        "segmentation": found["segmentation", "masks"],
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in wanted.items():
@@ -178,19 +182,25 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=Path("demo"), help="where the PNG files go (default: demo)")
     options = parser.parse_args()
     started, console, digits = time.perf_counter(), Console(), load()
-    results = train(digits, Console(file=sys.stderr))
+    progress = Console(file=sys.stderr)
+    results = train(digits, progress)
     print_table(digits, results, console)
+    pictures = demo_pictures.outcomes(progress)
+    for outcome in pictures:
+        demo_pictures.print_outcome(outcome, console)
     chapters = []
     for result in results:
         sections = build_sections(Subject(result.model, result.rows, digits.labels), command="make demo")
         chapters.append(Chapter(result.name, f"The {result.name} autoencoder", sections))
+    chapters += [outcome.chapter for outcome in pictures]
     first = side_by_side(digits, results)
     Path("demo").mkdir(exist_ok=True)
-    title = f"Five autoencoders on {digits.name}"
+    title = f"Five autoencoders on {digits.name}, and two U-Nets on pictures"
     rows = [(result.name, *result.figures) for result in results]
     lead = [
         first,
         ReportTable(HEAD, rows, UNITS),
+        *(block for outcome in pictures for block in demo_pictures.blocks(outcome)),
         Note("A chapter for each, on test images; the variational one shows pixels drawn 0 or 1."),
     ]
     page = write_page("demo/report.html", title, chapters, lead, overwrite=True)
