@@ -87,3 +87,21 @@ def test_images_are_channels_last_in_memory_however_they_come(channels):
         assert view.stride() == (30 * channels, 1, 5 * channels, channels)
         assert nn.Conv2d(channels, 4, 3)(view).is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(view, images, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 15])
+def test_a_strided_kernel_of_one_position_reads_what_it_needs_alone(channels):
+    """oneDNN's own gradient of such a kernel writes past its memory on channels-last maps."""
+    torch.manual_seed(0)
+    layer = Conv2d(channels, 3, 1, stride=(2, 3))
+    x = torch.randn(2, 87, 86, channels).movedim(-1, 1).requires_grad_()
+    y = layer(x)
+    assert y.grad_fn._saved_stride == (1, 1)
+    y.square().sum().backward()
+    weight, bias = (value.detach().double().requires_grad_() for value in (layer.weight, layer.bias))
+    wide = x.detach().double().contiguous().requires_grad_()
+    expected = torch.nn.functional.conv2d(wide, weight, bias, (2, 3))
+    expected.square().sum().backward()
+    torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
+    for found, true in ((layer.weight, weight), (layer.bias, bias), (x, wide)):
+        torch.testing.assert_close(found.grad.double(), true.grad, rtol=1e-4, atol=1e-3)

@@ -1,7 +1,10 @@
-"""PyTorch's convolutions of images, with a faster gradient of the kernel where oneDNN's is slow.
+"""PyTorch's convolutions of images, with another gradient of the kernel where oneDNN's is slow or wrong.
 
 On a processor with AVX2 but without AVX-512, oneDNN takes the gradient of a kernel on channels-last maps at a
 third to a half of the speed of the forward pass. Products of matrices take it at the speed of the machine.
+
+Of a strided kernel of one position that reads fewer channels than a register holds, on channels-last maps, oneDNN
+writes past its memory (its issue 6035, in PyTorch 2.14 too): processes abort or stand still. It is not called so.
 """
 
 from __future__ import annotations
@@ -23,10 +26,21 @@ AT_ONCE = 2**24
 """Numbers in the windows of the images that are taken at once, 64 MB."""
 
 
+REGISTER = 16
+"""Numbers of 32 bits in a register of AVX-512; 8 in one of AVX2."""
+
+
 class Conv2d(nn.Conv2d):
     """The same numbers as its base's; parameters and their names too."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if (
+            self.kernel_size == (1, 1)
+            and self.stride != (1, 1)
+            and self.in_channels < REGISTER
+            and not any(self.padding)
+        ):
+            return F.conv2d(x[..., :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
         return _convolved(self, x) if _gains(self, x) else super().forward(x)
 
 
