@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from isthmus.errors import TrainingError
+from isthmus.errors import ParameterError, TrainingError
 from isthmus.objective import TrainStep
 from isthmus.optimizers import LBFGS, Optimizer
 from isthmus.part import Part
@@ -137,12 +137,18 @@ class Loop:
 
     def _against_replay(self) -> str:
         """Why steps run as written, "" where they are replayed: a rule over what is trained and how long."""
+        if self.compile == "replay" and not self.source.one_shape:
+            raise ParameterError(
+                "compile must be 'auto' or False for sequences, whose batches have many shapes, got 'replay'"
+            )
         if self.compile != "auto":
             return "" if self.compile == "replay" else "as asked for"
         given = {type(piece) for piece in [*self.step.modules(), *self.callbacks, self.optimizer]}
         others = sorted(cls.__name__ for cls in given if not cls.__module__.startswith(("isthmus.", "torch.nn.")))
         if others:
             return f"since {', '.join(others)} may do more in Python than a record holds"
+        if not self.source.one_shape:
+            return "since a record is of one shape, and batches of sequences have many"
         if self.parameters[0].device.type != "cpu":
             return "since replays are held to the same bits on a CPU only"
         return "" if self.total_steps >= LEAST_TO_REPLAY else f"since {self.total_steps} steps are few"
@@ -193,7 +199,7 @@ def evaluate(
     as many as have 2²⁰ positions.
     """
     step.eval()
-    size = min(size, max(1, 2**20 // rows.rows.x[0, ..., 0].numel()))
+    size = min(size, max(1, 2**20 // rows.positions))
     noise, sums, count = seeded_noise(seed), dict[str, float](), 0.0
     grad = torch.enable_grad() if step.objective.input_grad else torch.no_grad()
     with grad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -76,6 +77,9 @@ class Resident:
         Of the order.
     """
 
+    one_shape = True
+    """Whether every training batch has the shape of the first."""
+
     def __init__(self, rows: Batch, batch_size: int, seed: int) -> None:
         self.rows = rows
         self.sampler = Sampler(len(rows.x), batch_size, seed)
@@ -84,6 +88,12 @@ class Resident:
 
     def __len__(self) -> int:
         return len(self.rows.x)
+
+    @property
+    def positions(self) -> int:
+        """Of one row, padding counted; 1 in a table."""
+        x = self.rows.x
+        return math.prod(x.shape[1:-1] if x.is_floating_point() else x.shape[1:])  # a class is a position
 
     @property
     def steps_per_epoch(self) -> int:
