@@ -87,7 +87,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         loss: Loss = spec.resolve("loss", self.loss)
         return loss
 
-    def _scaler_for(self, rows: Batch, loss: Loss) -> Scaler:
+    def _scaler_for(self, rows: Batch, loss: Loss) -> Scaler | None:
         """The scaler; "auto" leaves data alone that the loss wants as they are."""
         name = "unit" if self.scale is None else self.scale
         pixels = rows.x.dim() > 2 and rows.x.dtype == torch.uint8
@@ -202,9 +202,9 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _build(self, rows: Batch) -> Batch:
         """Choose, build and scale the line for these rows, and scale them; ``module_`` is the line."""
-        space = Space(tuple(rows.x.shape[1:]))
+        space = self._space(rows)
         encoder = self._encoder_for(space)
-        if encoder.any_size or self._any_size(rows):
+        if space.classes is None and (encoder.any_size or self._any_size(rows)):
             *positions, channels = space.shape
             space = Space((*[None] * len(positions), channels))
         loss = self._loss_for(rows)
@@ -215,16 +215,21 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         model.build(space, self._goal(rows, space), self._latent_dim(space, bottleneck), self._targets_like_x(rows))
         if self.precision == "64-true":
             model.double()
-        scaler.fit(rows.x, rows.x_mask, rows.weight)
+        if scaler is not None:
+            scaler.fit(rows.x, rows.x_mask, rows.weight)
         model.to(self._device)
         scaled = scale_rows(model, rows)
         check_targets(model.loss, scaled)
         self.module_ = model
         self._n_features_out = built(bottleneck).shape[-1] or 1
-        if None in space.shape:
+        if None in space.shape and space.classes is None:
             n_axes = len(space.shape) - 1
             self._sample_shape = (*self._sample_shape[:-n_axes], *[None] * n_axes)
         return scaled
+
+    def _space(self, rows: Batch) -> Space:
+        """Of one sample of x."""
+        return Space(tuple(rows.x.shape[1:]))
 
     def _any_size(self, rows: Batch) -> bool:
         """Whether the line must take every size, since the rows have several."""
@@ -241,6 +246,10 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
     def _source(self, rows: Batch, seed: int) -> Resident:
         """Where training batches come from, of scaled rows."""
         return Resident(rows, self.batch_size, seed)
+
+    def _held_source(self, held: Batch) -> Resident:
+        """The rows held out for validation, scaled."""
+        return Resident(held, len(held.x), 0)
 
     def _loop(
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
@@ -270,7 +279,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             max_epochs=n_epochs,
             precision=self.precision,
             compile=self.compile,
-            validation=None if held is None else Resident(held, len(held.x), seed),
+            validation=None if held is None else self._held_source(held),
             callbacks=callbacks,
             seed=seed + 3,
         )
@@ -332,7 +341,7 @@ def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
     y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
     weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
     x_mask, y_mask = (None if mask is None else mask.to(device) for mask in (rows.x_mask, rows.y_mask))
-    if x_mask is not None:
+    if x_mask is not None and x.is_floating_point():
         x = x.masked_fill(~x_mask.unsqueeze(-1), 0.0)
     return rows._replace(x=x, y=y, x_mask=x_mask, y_mask=y_mask, weight=weight)
 
