@@ -18,6 +18,7 @@ _HOMES = {
         "ContractiveAutoencoder",
         "DenoisingAutoencoder",
         "Segmenter",
+        "Seq2Seq",
         "SparseAutoencoder",
         "VariationalAutoencoder",
     ],

@@ -159,11 +159,13 @@ class Encoder(Part):
 
     ``any_size`` says that its line is built for positions of any number, as a U-Net's is. ``total_stride``,
     which `build` sets for a map, is how many positions of x, along each axis, go to one of the map: moved by a
-    multiple of it, a picture gives the same map, moved. Empty where that is not known.
+    multiple of it, a picture gives the same map, moved. Empty where that is not known. ``sequences`` says that
+    a sample is one, ``(T, D)`` or T classes.
     """
 
     kind = "encoder"
     any_size: ClassVar[bool] = False
+    sequences: ClassVar[bool] = False
     total_stride: Sequence[int] = ()
 
     @classmethod
@@ -196,7 +198,7 @@ class Bottleneck(Part):
 class Decoder(Part):
     """Reads the latent, gives the output in the space that the loss asks for.
 
-    One that generates step by step sets ``stepwise = True``, by `build` at the latest, and adds
+    One that generates step by step sets ``stepwise = True`` (`build` may take it back for real numbers) and adds
     ``start(latent) -> state`` and ``step(previous, state) -> (output, state)``, where a state has
     ``select(rows)``; trained all at once, it is called with the ``teacher``, the target shifted by one.
     """

@@ -68,6 +68,7 @@ class RNNDecoder(Decoder):
     """
 
     formula: ClassVar[str] = "hₜ = cell([yₜ₋₁; h̃ₜ₋₁], hₜ₋₁);  h̃ₜ = tanh(W [cₜ; hₜ]);  output = V h̃ₜ"
+    stepwise = True
     allowed: ClassVar = {
         "hidden_size": integer(1),
         "num_layers": integer(1),

@@ -54,6 +54,7 @@ class TransformerDecoder(Decoder):
     """
 
     formula: ClassVar[str] = "y ← y + causal attention;  y ← y + attention to z;  y ← y + W₂ a(W₁ norm y)"
+    stepwise = True
     allowed: ClassVar = TRANSFORMER_PARAMETERS | {
         "tied": instance(bool, "True or False"),
         "autoregressive": optional(instance(bool, "True or False")),

@@ -5,6 +5,7 @@ from isthmus.estimators.autoencoder import Autoencoder
 from isthmus.estimators.contractive import ContractiveAutoencoder
 from isthmus.estimators.denoising import DenoisingAutoencoder
 from isthmus.estimators.segmenter import Segmenter
+from isthmus.estimators.seq2seq import Seq2Seq
 from isthmus.estimators.sparse import SparseAutoencoder
 from isthmus.estimators.variational import VariationalAutoencoder
 
@@ -14,6 +15,7 @@ __all__ = [
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "Segmenter",
+    "Seq2Seq",
     "SparseAutoencoder",
     "VariationalAutoencoder",
 ]
