@@ -193,7 +193,12 @@ X, MASKS = discs(4)
         ({"multilabel": True}, MASKS[:, None] * 3, DataError, "0 and 1"),
         ({"class_weight": {5: 1.0}}, MASKS, ParameterError, r"class_weight must be .*\[5\]"),
         ({"class_weight": "heavy"}, MASKS, ParameterError, "class_weight must be"),
-        ({"class_weight": "balanced", "loss": CrossEntropy()}, MASKS, ParameterError, "class_weight must be None unless"),
+        (
+            {"class_weight": "balanced", "loss": CrossEntropy()},
+            MASKS,
+            ParameterError,
+            "class_weight must be None unless",
+        ),
         ({"ignore_label": 0.5}, MASKS, ParameterError, "ignore_label must be"),
         ({"loss": "hinge"}, MASKS, ParameterError, "loss must be one of"),
         ({"patch_size": "big"}, MASKS, ParameterError, "patch_size must be"),
