@@ -15,6 +15,7 @@ from isthmus import adapters
 from isthmus.checks import Check, check_parameters, choice, either, instance, number, optional
 from isthmus.decoders import MLPDecoder
 from isthmus.encoders import MLPEncoder
+from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.base import MAX_REPEATS, EncoderDecoderEstimator
 from isthmus.estimators.inference import NotFittedError
 from isthmus.estimators.inputs import Inputs, check_weights
@@ -108,14 +109,18 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         Raises
         ------
         ParameterError, DataError
-            Before any training.
+            Before any training. After an error the detector is what it was before.
         """
+        with all_or_nothing(self):
+            return self._fit(X, sample_weight)
+
+    def _fit(self, X: Any, sample_weight: Any) -> Self:
         check_parameters(type(self).__name__, vars(self), self.allowed)
         x = self._read(X, reset=True)
         rows = check_weights(Batch(x), sample_weight, MAX_REPEATS)
         weight = None if rows.weight is None else rows.weight.numpy()
         self.center_ = np.median(rows.x.numpy(), axis=0)
-        given = adapters.channels_first(rows.x, len(self._sample_shape) + 1).numpy()
+        given = adapters.channels_first(rows.x, len(self._sample_shape) + 1, self._dims()).numpy()
         self.members_ = [self._fresh(rows.x).fit(given, sample_weight=weight)]
         scores = self._scores(rows.x)
         if self.contamination == "auto":
@@ -124,6 +129,9 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         else:
             self.offset_ = weighted_quantile(scores, float(self.contamination), weight)
         return self
+
+    def _dims(self) -> int | None:
+        return getattr(getattr(self.estimator, "encoder", None), "dims", None)
 
     def _fresh(self, x: Tensor) -> EncoderDecoderEstimator:
         """The estimator to be fitted, with this detector's ``random_state`` if that is set."""
@@ -150,7 +158,7 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
     def predict(self, X: Any) -> np.ndarray:
         """1 for a normal row, −1 for an outlier, ``(n,)``."""
         self._fitted("predict")
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(self.decision_function(X) >= 0, 1, -1)  # no number is an outlier
 
     def explain(self, X: Any) -> Any:
         """How much each value of a row speaks against it: X's shape, and a frame for a frame.
@@ -165,7 +173,7 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         data = adapters.read(X)
         x = self._read(data)
         against = torch.stack([self._against(member, x) for member in self.members_]).mean(0)
-        return _like(data, adapters.channels_first(against, len(self._sample_shape) + 1).numpy())
+        return _like(data, adapters.channels_first(against, len(self._sample_shape) + 1, self._dims()).numpy())
 
     @torch.no_grad()
     def _against(self, member: EncoderDecoderEstimator, x: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from isthmus import spec
 from isthmus.encoders import ConvEncoder, MLPEncoder
 from isthmus.errors import DataError, ParameterError
+from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.inference import Inference
-from isthmus.estimators.inputs import check_weights
+from isthmus.estimators.inputs import check_targets, check_weights
 from isthmus.estimators.parameters import Parameters
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
@@ -136,8 +137,12 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         Raises
         ------
         ParameterError, DataError
-            Before any training.
+            Before any training. After an error the estimator is what it was before.
         """
+        with all_or_nothing(self):
+            return self._fit(X, y, sample_weight, validation_data)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
         self._check()
         keep_freed_memory()
         parts, seed = self._resolve_training(), self._seed()
@@ -219,7 +224,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             scaler.fit(rows.x, rows.x_mask, rows.weight)
         model.to(self._device)
         scaled = scale_rows(model, rows)
-        check_targets(model.loss, scaled)
+        check_targets(model, scaled)
         self.module_ = model
         self._n_features_out = built(bottleneck).shape[-1] or 1
         if None in space.shape and space.classes is None:
@@ -262,7 +267,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         step = TrainStep(self.module_, objective.to(self._device))
         if held is not None:
             held = scale_rows(self.module_, held)
-            check_targets(self.module_.loss, held)
+            check_targets(self.module_, held)
         self._check_monitor(step, source, held)
         callbacks = [*self.callbacks]
         if held is not None or self.monitor != "val_objective":
@@ -344,18 +349,3 @@ def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
     if x_mask is not None and x.is_floating_point():
         x = x.masked_fill(~x_mask.unsqueeze(-1), 0.0)
     return rows._replace(x=x, y=y, x_mask=x_mask, y_mask=y_mask, weight=weight)
-
-
-def check_targets(loss: Loss, scaled: Batch) -> None:
-    """Raise `DataError` where a (scaled) target lies outside what the loss allows."""
-    values = scaled.x if scaled.y is None else scaled.y
-    if loss.bounds is None or not values.is_floating_point():  # whole numbers are classes
-        return
-    low, high = (float(end) for end in values.aminmax())
-    if low < loss.bounds[0] or high > loss.bounds[1]:
-        raise DataError(
-            f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
-            f"got values from {low:g} to {high:g} (after scaling): scale='min_max' or another loss mends it"
-        )
-    if loss.whole and bool((values != values.round()).any()):
-        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
-from isthmus.estimators.inputs import Inputs, each_size, fits
+from isthmus.estimators.inputs import Inputs, check_targets, each_size, fits
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
@@ -111,7 +111,15 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         a row's score does not depend on its neighbours.
         """
         self._fitted("score_samples")
-        return self._over_rows(self._read(X), self._score_rows, SCORE_DRAWS)
+        return self._over_rows(self._read_targets(X), self._score_rows, SCORE_DRAWS)
+
+    def _read_targets(self, X: Any) -> Tensor:
+        """X, refused where the loss allows no such target."""
+        x, model = self._read(X), self.module_
+        if model.loss.bounds is not None:
+            for rows in x.split(CHUNK):
+                check_targets(model, Batch(model.scale(rows.to(model.device))[0]))
+        return x
 
     def _score_rows(self, rows: Batch) -> Tensor:
         """The score of one batch, differentiable in x."""
@@ -143,7 +151,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         def of(rows: Batch) -> Tensor:
             return self._elbo_rows(rows, n_samples, shared_noise(random_state, n_samples)) + self._log_volume(rows)
 
-        return self._over_rows(self._read(X), of, n_samples)
+        return self._over_rows(self._read_targets(X), of, n_samples)
 
     def _elbo_rows(self, rows: Batch, n_samples: int, noise: Noise) -> Tensor:
         """The ELBO of one batch as a density of the scaled data."""
@@ -162,7 +170,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """
         model = self._fitted("log_likelihood")
         _check_samples(n_samples)
-        x, noise, results = self._read(X), seeded_noise(random_state), []
+        x, noise, results = self._read_targets(X), seeded_noise(random_state), []
         with torch.no_grad():
             for rows, n in self._chunks(x, max(PAD, CHUNK // min(n_samples, 64))):
                 total = torch.full((len(rows.x),), -math.inf, dtype=torch.float64)

@@ -15,9 +15,11 @@ from torch import Tensor
 from isthmus import adapters
 from isthmus.errors import DataError
 from isthmus.images import looks_channels_last, stacked
+from isthmus.model import EncoderDecoder
+from isthmus.scalers import MinMaxScaler
 from isthmus.types import Batch
 
-__all__ = ["Inputs", "check_same_sizes", "check_weights", "each_size", "fits", "is_list_of_images"]
+__all__ = ["Inputs", "check_same_sizes", "check_targets", "check_weights", "each_size", "fits", "is_list_of_images"]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
 MEND_CATEGORY = (
@@ -130,6 +132,24 @@ def check_same_sizes(x: Tensor, x_mask: Tensor | None, y_mask: Tensor | None, na
     number = int((given[0] != given[1]).flatten(1).any(1).nonzero()[0])
     wanted, got = (tuple(int(i) + 1 for i in mask[number].nonzero().amax(0)) for mask in given)
     raise DataError(f"{name}[{number}] must have the size of X[{number}], {wanted}, got {got}")
+
+
+def check_targets(model: EncoderDecoder, scaled: Batch) -> None:
+    """Raise `DataError` where a (scaled) target lies outside what the loss allows.
+
+    Scaled to [0, 1] by the training rows, others lie a little outside, and count as they are.
+    """
+    loss, values = model.loss, scaled.x if scaled.y is None else scaled.y
+    if loss.bounds is None or not values.is_floating_point():  # whole numbers are classes
+        return
+    low, high = (float(end) for end in values.aminmax())
+    if (low < loss.bounds[0] or high > loss.bounds[1]) and not isinstance(model.scaler, MinMaxScaler):
+        raise DataError(
+            f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
+            f"got values from {low:g} to {high:g} (after scaling): scale='min_max' or another loss mends it"
+        )
+    if loss.whole and bool((values != values.round()).any()):
+        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions")
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -241,10 +241,15 @@ class Segmenter(PictureEstimator):
                 raise DataError(f"y[{i}] must have a label for each position, {predicted.shape}, got {np.shape(mask)}")
             if len(strange := np.setdiff1d(mask, known)):
                 raise DataError(f"y[{i}] must hold the labels of training, {known}, got {strange[:5].tolist()} too")
+        truth = [np.asarray(mask).astype(np.int64) for mask in truth]  # whole numbers, however they are stored
         if self.multilabel:
             each = [metrics.dice([t[i] for t in truth], [f[i] for f in found]) for i in range(len(self.classes_))]
             return float(np.mean(each))
         return metrics.dice(truth, found, self.classes_.tolist(), self.ignore_label)
+
+    def score_samples(self, X: Any) -> Any:
+        """Refused: without its mask a picture has no score."""
+        raise UnsupportedError("score_samples needs no mask, and a segmenter's score does; call score(images, masks)")
 
     def reconstruct(self, X: Any) -> Any:
         """Refused: a segmenter predicts labels."""

@@ -14,6 +14,7 @@ from isthmus.types import Space, sum_features
 __all__ = ["AutoScaler", "MinMaxScaler", "StandardScaler", "UnitScaler"]
 
 LEAST_DEVIATION = 0.05
+LEAST_RANGE = 0.5
 """Of a column that is learnt as it is beside standardised ones."""
 
 
@@ -43,7 +44,7 @@ class UnitScaler(Scaler):
 
     def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
         shift, scale = self.statistics(*observed(x, mask, weight))
-        spread = scale > 1e-12 * shift.abs().clamp(min=1e-12)  # rounding alone, or a constant column
+        spread = scale > 1e-12 * shift.abs()  # else a constant column, or rounding alone
         self.shift.copy_(shift)
         self.scale.copy_(torch.where(spread, scale, 1.0))
         return self
@@ -85,8 +86,8 @@ class AutoScaler(StandardScaler):
 
     Images of bytes are divided by 255; sequences and images of real numbers are standardised a channel. A
     table's column that lies within [0, 1] is left as it is where it has a deviation of at least 0.05, or
-    where at least half of its values are its lowest or its highest (an indicator, the background of a
-    picture: rare values that would be many deviations away). Any other is standardised, since next to
+    where at least half of its values are its lowest or its highest and those are 0.5 apart (an indicator, the
+    background of a picture: rare values that would be many deviations away). Any other is standardised, since next to
     wider columns a network would hardly learn it.
     """
 
@@ -101,7 +102,8 @@ class AutoScaler(StandardScaler):
             columns, weight = observed(x, mask, weight)
             low, high = columns.amin(0), columns.amax(0)
             at_an_end = torch.maximum(*(batch_mean((columns == end).double(), weight) for end in (low, high)))
-            as_it_is = (low >= 0) & (high <= 1) & ((self.scale >= LEAST_DEVIATION) | (at_an_end >= 0.5))
+            rare = (at_an_end >= 0.5) & (high - low >= LEAST_RANGE)
+            as_it_is = (low >= 0) & (high <= 1) & ((self.scale >= LEAST_DEVIATION) | rare)
             self.shift.masked_fill_(as_it_is, 0)
             self.scale.masked_fill_(as_it_is, 1)
         return self
