@@ -119,11 +119,13 @@ def test_auto():
 
 
 def test_auto_standardises_a_column_too_narrow_to_be_learnt():
-    narrow = torch.linspace(0.001, 0.004, 20)
-    rare = (torch.arange(20) == 3).float()  # an indicator: 1 in one row of twenty
-    background = torch.where(torch.arange(20) < 11, 0.0, narrow)  # mostly the lowest
-    wide = torch.linspace(0.3, 0.5, 20)  # a deviation of 0.06
-    table = torch.stack([narrow, rare, background, wide], 1).double()
+    row = torch.arange(1000)
+    narrow = torch.linspace(0.001, 0.004, 1000)
+    small = torch.where(row < 640, 0.0, 1e-4 * (row % 7))  # mostly zeros, and the others hardly more
+    rare = (row == 3).double()  # an indicator, of deviation 0.03
+    background = 0.6 * rare  # mostly the lowest
+    wide = torch.linspace(0.3, 0.5, 1000)  # a deviation of 0.06
+    table = torch.stack([narrow, small, rare, background, wide], 1).double()
     scaled = fitted(AutoScaler, table)(table)[0]
-    assert abs(float(scaled[:, 0].std(correction=0)) - 1) < 1e-12
-    assert torch.equal(scaled[:, 1:], table[:, 1:])
+    torch.testing.assert_close(scaled[:, :2].std(0, correction=0), torch.ones(2).double())
+    assert torch.equal(scaled[:, 2:], table[:, 2:])

@@ -44,7 +44,7 @@ class UnitScaler(Scaler):
 
     def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
         shift, scale = self.statistics(*observed(x, mask, weight))
-        spread = scale > 1e-12 * shift.abs()  # else a constant column, or rounding alone
+        spread = (scale > 1e-12 * shift.abs()) & scale.isfinite()  # else constant, rounding alone, or an overflow
         self.shift.copy_(shift)
         self.scale.copy_(torch.where(spread, scale, 1.0))
         return self
@@ -72,7 +72,10 @@ class StandardScaler(UnitScaler):
 
 
 class MinMaxScaler(UnitScaler):
-    """(x − min) / (max − min) of each column, so that the training rows lie in [0, 1]."""
+    """(x − min) / (max − min) of each column, so that the training rows lie in [0, 1].
+
+    Other rows may lie outside. A loss that asks for [0, 1] counts them as they are.
+    """
 
     formula: ClassVar[str] = "(x − min) / (max − min)"
 

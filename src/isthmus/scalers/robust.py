@@ -45,11 +45,11 @@ class RobustScaler(Scaler):
         values = columns.cpu().numpy()
         weights = None if weight is None else weight.cpu().numpy()
         low, median, high = quantiles(values, [0.25, 0.5, 0.75], weights)
-        rounding = 1e-12 * np.maximum(np.abs(median), 1e-12)
+        rounding = 1e-12 * np.abs(median)
         scale = (high - low) / NORMAL_IQR
         scale = np.where(scale > rounding, scale, _deviation(values, weights))
         self.shift.copy_(torch.from_numpy(median))
-        self.scale.copy_(torch.from_numpy(np.where(scale > rounding, scale, 1.0)))
+        self.scale.copy_(torch.from_numpy(np.where((scale > rounding) & np.isfinite(scale), scale, 1.0)))
         return self
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -65,4 +65,5 @@ class RobustScaler(Scaler):
 
 
 def _deviation(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    return np.sqrt(np.average((values - np.average(values, 0, weight)) ** 2, 0, weight))
+    with np.errstate(over="ignore"):
+        return np.sqrt(np.average((values - np.average(values, 0, weight)) ** 2, 0, weight))
