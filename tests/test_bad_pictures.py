@@ -127,7 +127,7 @@ TRAINING = {
         "got items of several shapes",
     ),
     "X a list of paths": (denoise(["a.png", "b.png"]), "X must be an array or one path", "list of 2", "folder"),
-    "X several sizes to flatten": (encode(SEVERAL), "conv encoder flattens maps of one size", "pool='mean'"),
+    "X several sizes to flatten": (encode(SEVERAL), "conv encoder flattens maps of one size", "pool=None"),
     # files
     "X no image": (encode("text.png"), "X: cannot read text.png"),
     "X another suffix": (encode("photo.raw"), "X: a path must end in one of", ".png", "'photo.raw'"),
@@ -198,7 +198,7 @@ TRAINING = {
     "patch_size for a flat code": (
         denoise(encoder=ConvEncoder((4,)), patch_size=8),
         "conv encoder flattens maps of one size",
-        "pool='mean' or pool=None",
+        "pool=None or encoder='unet'",
     ),
     "augmentations unknown": (
         segment(augmentations=["mirror"]),

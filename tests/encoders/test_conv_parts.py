@@ -165,7 +165,7 @@ def test_refused_arguments(make, message):
         (lambda: ConvEncoder((4,)).build(Space((8,))), "conv encoder needs 1 to 3 axes of positions"),
         (lambda: ConvEncoder((4,), dims=1).build(Space((8, 8, 1))), "needs 1 axes"),
         (lambda: ConvEncoder((4,)).build(Space((8, 8), classes=3)), "conv encoder needs real inputs"),
-        (lambda: ConvEncoder((4,)).build(Space((None, 8, 1))), "pool='mean' or pool=None"),
+        (lambda: ConvEncoder((4,)).build(Space((None, 8, 1))), "pool=None or encoder='unet'"),
         (lambda: ConvDecoder((4,)).build(Space((5,)), Space((None, 8, 1))), "the code must be a map"),
         (lambda: ConvDecoder((4,)).build(Space((3, 3, 5)), Space((8, 8, 1))), "expects a map"),
         (lambda: ConvDecoder((4,)).build(Space((4, 5)), Space((8, 8, 1))), "reads a vector or a map of 2 axes"),

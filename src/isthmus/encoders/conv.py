@@ -106,7 +106,7 @@ class ConvEncoder(Encoder):
             return (*sizes, width)
         size = Space((*sizes, width)).size
         if self.pool == "flatten" and size is None:
-            raise ShapeError("conv encoder flattens maps of one size; for a free size give pool='mean' or pool=None")
+            raise ShapeError("conv encoder flattens maps of one size; for a free size give pool=None or encoder='unet'")
         return (size if self.pool == "flatten" else width,)
 
     def forward(self, seen: Seen) -> Features:
