@@ -15,6 +15,7 @@ from isthmus import adapters
 from isthmus.checks import Check, check_parameters, choice, either, instance, number, optional
 from isthmus.decoders import MLPDecoder
 from isthmus.encoders import MLPEncoder
+from isthmus.errors import ParameterError
 from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.base import MAX_REPEATS, EncoderDecoderEstimator
 from isthmus.estimators.inference import NotFittedError
@@ -93,6 +94,15 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; those of the estimator by ``estimator__latent_dim``, once there is one."""
+        if self.estimator is None and "estimator" not in params:
+            for key in params:
+                if key.startswith("estimator__"):
+                    raise ParameterError(f"{key}: estimator=None has no parameters; set estimator to an object first")
+        super().set_params(**params)
+        return self
+
     # ------------------------------------------------------------------ fitting
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -145,7 +155,7 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
     def score_samples(self, X: Any) -> np.ndarray:
         """Per row, higher is more normal, ``(n,)``; by default in nats.
 
-        A row's score does not depend on the rows beside it.
+        A row's score does not depend on the rows beside it. Of one so far off that it has none, it is −∞.
         """
         self._fitted("score_samples")
         return self._scores(self._read(X))
@@ -196,7 +206,8 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         return at_mean(member, rows) if self.estimator is None else member._score_rows(rows)
 
     def _scores(self, x: Tensor) -> np.ndarray:
-        return np.mean([one._over_rows(x, partial(self._score_rows, one)) for one in self.members_], axis=0)
+        scores = np.mean([one._over_rows(x, partial(self._score_rows, one)) for one in self.members_], axis=0)
+        return np.where(np.isfinite(scores), scores, -np.inf)
 
     def _fitted(self, method: str) -> None:
         if not self.__sklearn_is_fitted__():
