@@ -23,7 +23,7 @@ SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
 
 def read(data: Any, name: str = "X") -> Any:
-    """Load a path, and turn a tensor into an array; anything else is given back as it is.
+    """Load a path, and turn a tensor, sparse or of bfloat16 too, into an array; anything else is given back as it is.
 
     A path ends in .npy (mapped, so that only what is used is read), .npz (``file.npz:array`` picks one), .csv or
     .parquet; or it is a folder of images, or one image: a list, see `images.read_images`.
@@ -31,7 +31,10 @@ def read(data: Any, name: str = "X") -> Any:
     if isinstance(data, (str, Path)):
         return _read_path(str(data), name)
     if isinstance(data, Tensor):
-        return data.detach().cpu().numpy()
+        dense = data.detach().cpu().to_dense()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
+    if any(np.ma.is_masked(item) for item in (data if isinstance(data, (list, tuple)) else [data])):
+        raise DataError(f"{name} must hold no masked cells, whose values are missing: fill them, {name}.filled(0), say")
     if hasattr(data, "collect") and type(data).__module__.startswith("polars"):
         return data.collect()
     return data

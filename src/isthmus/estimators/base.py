@@ -6,6 +6,7 @@ forward of its own.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,7 +21,7 @@ from isthmus.encoders import ConvEncoder, MLPEncoder
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.inference import Inference
-from isthmus.estimators.inputs import check_targets, check_weights
+from isthmus.estimators.inputs import check_finite, check_targets, check_weights
 from isthmus.estimators.parameters import Parameters
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
@@ -147,7 +148,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         keep_freed_memory()
         parts, seed = self._resolve_training(), self._seed()
         rows = self._rows(X, y, reset=True)
-        held = None if validation_data is None else self._validation_rows(validation_data)
+        held = None if validation_data is None else self._validation_rows(validation_data, rows.y is not None)
         rows = check_weights(rows, sample_weight, MAX_REPEATS)
         with isolated_rng(seed, self._device):
             order = content_order(rows.x)
@@ -155,13 +156,21 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             if held is None and self.validation_fraction > 0:
                 rows, held = self._split(rows, seed)
             scaled = self._build(rows)
+            held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
             loop = self._loop(scaled, held, seed, *parts)
             _train(loop)
         self._close(loop)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
-        """One epoch over X; scaler and shapes are those of the first call."""
+        """One epoch over X; scaler and shapes are those of the first call.
+
+        After an error the estimator is what it was before.
+        """
+        with all_or_nothing(self):
+            return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         first = not self.__sklearn_is_fitted__()
         self._check()
         keep_freed_memory()
@@ -169,9 +178,11 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         rows = check_weights(self._rows(X, y, reset=first), sample_weight, MAX_REPEATS)
         seed = self._seed() + (0 if first else self.n_iter_)
         with isolated_rng(seed, self._device):
-            scaled = self._build(rows) if first else scale_rows(self.module_, rows)
+            if not first:  # a step changes weights and memory where they are
+                self.module_ = copy.deepcopy(self.module_)
+            scaled = self._build(rows) if first else self._scaled(rows)
             loop = self._loop(scaled, None, seed, *parts, max_epochs=1)
-            loop.state.memory = getattr(self, "_memory", loop.state.memory)
+            loop.state.memory = copy.deepcopy(getattr(self, "_memory", loop.state.memory))
             _train(loop)
         self._memory = loop.state.memory
         earlier = [] if first else list(self.history_)
@@ -189,18 +200,29 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         x, mask = self._read_images(X, reset=reset)
         return Batch(x, x_mask=mask)
 
-    def _validation_rows(self, given: Any) -> Batch:
-        X, y = given if isinstance(given, tuple) else (given, None)
+    def _validation_rows(self, given: Any, with_target: bool) -> Batch:
+        """Rows held out by the user, with targets where the training rows have them."""
+        pair = given if isinstance(given, tuple) else (given, None)
+        if len(pair) != 2:
+            raise DataError(f"validation_data must be rows like X or a pair (X, y), got a tuple of {len(pair)}")
         try:
-            return self._rows(X, y, reset=False)
+            held = self._rows(*pair, reset=False)
         except DataError as error:
             raise DataError(f"validation_data: {error}") from None
+        if with_target and held.y is None:
+            raise DataError("validation_data must be a pair (X, y), since y was given, got no y")
+        if held.y is not None and not with_target:
+            raise DataError("validation_data must be rows like X alone, since no y was given, got a pair")
+        return held
 
     def _split(self, rows: Batch, seed: int) -> tuple[Batch, Batch | None]:
         n = len(rows.x)
         n_held = round(self.validation_fraction * n)
         if n < LEAST_TO_SPLIT or n_held == 0:
             return rows, None
+        if n - n_held < 2:
+            given = f"{n - n_held} of {n} with validation_fraction={self.validation_fraction!r}"
+            raise ParameterError(f"validation_fraction must leave at least 2 rows to train on, got {given}")
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + 1))
         held, kept = order[:n_held], order[n_held:]
         return rows.map(lambda field: field.index_select(0, kept)), rows.map(lambda field: field.index_select(0, held))
@@ -222,14 +244,22 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             model.double()
         if scaler is not None:
             scaler.fit(rows.x, rows.x_mask, rows.weight)
-        model.to(self._device)
-        scaled = scale_rows(model, rows)
-        check_targets(model, scaled)
-        self.module_ = model
+        self.module_ = model.to(self._device)
+        scaled = self._scaled(rows)
         self._n_features_out = built(bottleneck).shape[-1] or 1
         if None in space.shape and space.classes is None:
             n_axes = len(space.shape) - 1
             self._sample_shape = (*self._sample_shape[:-n_axes], *[None] * n_axes)
+        return scaled
+
+    def _scaled(self, rows: Batch, name: str = "X") -> Batch:
+        """The rows in the network's units, if those and the loss can hold them."""
+        scaled = scale_rows(self.module_, rows)
+        check_finite(scaled.x, name)
+        if scaled.y is not None:
+            name = "y" if name == "X" else name
+            check_finite(scaled.y, name)
+        check_targets(self.module_, scaled, name)
         return scaled
 
     def _space(self, rows: Batch) -> Space:
@@ -265,9 +295,6 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         n_epochs = self.max_epochs if max_epochs is None else max_epochs
         objective = self._objective(n_epochs * source.steps_per_epoch)
         step = TrainStep(self.module_, objective.to(self._device))
-        if held is not None:
-            held = scale_rows(self.module_, held)
-            check_targets(self.module_, held)
         self._check_monitor(step, source, held)
         callbacks = [*self.callbacks]
         if held is not None or self.monitor != "val_objective":

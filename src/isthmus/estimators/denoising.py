@@ -14,6 +14,7 @@ from isthmus.checks import Check, choice, either
 from isthmus.encoders import UNetEncoder
 from isthmus.errors import DataError
 from isthmus.estimators.inputs import check_same_sizes, fits, is_list_of_images
+from isthmus.estimators.parameters import seed_of
 from isthmus.estimators.pictures import PictureEstimator
 from isthmus.part import Bottleneck, Encoder
 from isthmus.training.rng import seeded_noise
@@ -89,13 +90,13 @@ class DenoisingAutoencoder(PictureEstimator):
             self.module_.corruption = None
         return scaled
 
-    def corrupt(self, X: Any, random_state: int = 0) -> np.ndarray:
+    def corrupt(self, X: Any, random_state: Any = 0) -> np.ndarray:
         """X as the encoder sees it in training: damaged, in the user's units and layout."""
         model = self._fitted("corrupt")
         x = self._read(X)
         if model.corruption is None:
             return self._frame(self._user_units(x))
         with torch.no_grad():
-            seen = model.corruption(Seen(model.scale(x.to(model.device))[0]), seeded_noise(random_state))
+            seen = model.corruption(Seen(model.scale(x.to(model.device))[0]), seeded_noise(seed_of(random_state)))
             damaged = seen.x if model.scaler is None else model.scaler.inverse(seen.x)
         return self._frame(self._user_units(damaged.cpu().float()))

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
-from isthmus.estimators.inputs import Inputs, check_targets, each_size, fits
+from isthmus.estimators.inputs import Inputs, check_finite, check_targets, each_size, fits
+from isthmus.estimators.parameters import seed_of
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
@@ -62,7 +64,11 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     def transform(self, X: Any) -> np.ndarray:
         """The code of each row: ``(n, latent_dim)``, the posterior's mean where there is one, float32."""
         self._fitted("transform")
-        return self._encode_rows(self._read(X)).float().numpy()
+        codes = self._encode_rows(self._read(X)).float().numpy()
+        wanted = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
+        if codes.ndim > 2 and wanted != "default":
+            raise UnsupportedError(f"set_output needs codes that are vectors, got shape {codes.shape}")
+        return codes
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """The prediction for each code, in the user's units and layout.
@@ -78,9 +84,12 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         wanted = model.bottleneck.out.shape  # type: ignore[union-attr]
         if codes.dtype.kind not in "fiub" or not fits(codes.shape[1:], wanted):
             raise DataError(f"Z must be numbers of shape (n, {', '.join(map(str, wanted))}), got {codes.shape}")
+        if len(codes) == 0:
+            raise DataError(f"Z must hold at least one code, got shape {codes.shape}")
         if not np.isfinite(codes).all():
             raise DataError("Z must be finite, got NaN or infinity")
         z = torch.from_numpy(np.array(codes, dtype=np.float64)).to(model.dtype)
+        check_finite(z, "Z")
         return self._frame(self._user_units(self._decode_rows(z)))
 
     @each_size
@@ -113,6 +122,13 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         self._fitted("score_samples")
         return self._over_rows(self._read_targets(X), self._score_rows, SCORE_DRAWS)
 
+    def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Tensor:
+        """As that of `Inputs`; what scales to infinity is refused."""
+        x, model = super()._read(data, reset=reset, name=name), self.module_
+        ends = torch.stack(x.aminmax(dim=0))  # of each number of a row: scalers keep their order
+        check_finite(model.scale(ends.to(model.device))[0], name)
+        return x
+
     def _read_targets(self, X: Any) -> Tensor:
         """X, refused where the loss allows no such target."""
         x, model = self._read(X), self.module_
@@ -132,7 +148,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """The mean of `score_samples`."""
         return float(np.mean(self.score_samples(X)))
 
-    def elbo(self, X: Any, n_samples: int = 1, random_state: int = 0) -> np.ndarray:
+    def elbo(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> np.ndarray:
         """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)) per row, nats, ``(n,)``; always β = 1, no free bits.
 
         The expectation is over ``n_samples`` draws, the same for every row and matched to the normal
@@ -147,9 +163,10 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """
         self._fitted("elbo")
         _check_samples(n_samples)
+        seed = seed_of(random_state)
 
         def of(rows: Batch) -> Tensor:
-            return self._elbo_rows(rows, n_samples, shared_noise(random_state, n_samples)) + self._log_volume(rows)
+            return self._elbo_rows(rows, n_samples, shared_noise(seed, n_samples)) + self._log_volume(rows)
 
         return self._over_rows(self._read_targets(X), of, n_samples)
 
@@ -162,7 +179,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
             log_w = log_w + trace.latent.log_ratio - trace.latent.kl.flatten(1).sum(1)
         return log_w.view(-1, n_samples).mean(1)
 
-    def log_likelihood(self, X: Any, n_samples: int = 100, random_state: int = 0) -> np.ndarray:
+    def log_likelihood(self, X: Any, n_samples: int = 100, random_state: Any = 0) -> np.ndarray:
         """log p(x) per row, nats, ``(n,)``, by importance sampling from the posterior.
 
         log (1/k) Σᵢ p(x|zᵢ) p(zᵢ) / q(zᵢ|x), k = ``n_samples``: a lower bound in expectation that
@@ -170,7 +187,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """
         model = self._fitted("log_likelihood")
         _check_samples(n_samples)
-        x, noise, results = self._read_targets(X), seeded_noise(random_state), []
+        x, noise, results = self._read_targets(X), seeded_noise(seed_of(random_state)), []
         with torch.no_grad():
             for rows, n in self._chunks(x, max(PAD, CHUNK // min(n_samples, 64))):
                 total = torch.full((len(rows.x),), -math.inf, dtype=torch.float64)
@@ -183,7 +200,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ generation
 
-    def sample(self, n: int = 1, *, mean: bool = False, random_state: int | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, *, mean: bool = False, random_state: Any = None) -> np.ndarray:
         """n rows drawn from p(z) p(x|z), in the user's units; ``mean`` gives E[x|z] in place of a draw.
 
         Raises
@@ -195,7 +212,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ParameterError(f"n must be a whole number of at least 1, got {n!r}")
         self._refuse_skips("sample")
-        seed = self._seed() if random_state is None else random_state
+        seed = self._seed() if random_state is None else seed_of(random_state)
         with torch.no_grad(), isolated_rng(seed, model.device):
             output = model.decode(model.bottleneck.sample(int(n)))
             drawn = model.loss.mean(output) if mean else model.loss.sample(output)

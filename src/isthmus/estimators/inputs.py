@@ -22,6 +22,7 @@ from isthmus.types import Batch
 __all__ = ["Inputs", "check_same_sizes", "check_targets", "check_weights", "each_size", "fits", "is_list_of_images"]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
+MEND_TIME = "give numbers, such as ({name}[column] - {name}[column].min()).dt.total_seconds()"
 MEND_CATEGORY = (
     "make_pipeline(make_column_transformer((OneHotEncoder(sparse_output=False), [{columns}]), "
     "remainder='passthrough'), {name}())"
@@ -81,10 +82,12 @@ class Inputs:
             raise DataError(f"{name} must be an array, a frame, a sparse matrix, a tensor or a path, got None")
         if isinstance(data, (list, tuple)) and data and all(isinstance(item, (str, Path)) for item in data):
             raise DataError(f"{name} must be an array or one path, got a list of {len(data)} texts; give their folder")
-        if (columns := categories_of(data)) and not isinstance(data, np.ndarray):
-            shown = ", ".join(repr(column) for column in columns)
-            mend = MEND_CATEGORY.format(name=owner, columns=shown)
-            raise DataError(f"{name} holds categories or text in {shown}; encode them first: {mend}")
+        if columns := columns_of(data, is_time):
+            mend = MEND_TIME.format(name=name)
+            raise DataError(f"{name} must hold numbers, got dates or times in {columns}; {mend}")
+        if columns := columns_of(data, is_category):
+            mend = MEND_CATEGORY.format(name=owner, columns=columns)
+            raise DataError(f"{name} must hold numbers, got text or other objects in {columns}; encode them: {mend}")
         try:
             rules = {"accept_sparse": ["csr", "csc", "coo"], "allow_nd": True, "dtype": "numeric"}
             rules |= {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": True}
@@ -94,13 +97,13 @@ class Inputs:
             else:
                 array = validate_data(self, X=data, reset=reset, **rules)
         except ValueError as error:
-            said = str(error).replace("Input X", f"Input {name}", 1)
-            if "NaN" in said or "infinity" in said:
-                if np.ndim(data) > 2:
-                    what = "NaN" if "NaN" in said else "infinity"
-                    raise DataError(f"{name} must be finite, got {what}; np.nan_to_num({name}) replaces it") from None
+            said = str(error).replace("X has", f"{name} has", 1)
+            if "contains NaN" in said and np.ndim(data) == 2:
                 mend = MEND_MISSING.format(name=owner)
-                raise DataError(f"{said}\nisthmus: impute missing values first: {mend}") from None
+                raise DataError(f"{name} must be finite, got NaN; impute missing values first: {mend}") from None
+            if "contains NaN" in said or "contains infinity" in said:
+                what = "NaN" if "NaN" in said else "infinity"
+                raise DataError(f"{name} must be finite, got {what}; np.nan_to_num({name}) replaces it") from None
             if "could not convert string" in said or "bytes/strings" in said:
                 mend = MEND_CATEGORY.format(name=owner, columns="...")
                 raise DataError(f"{name}: {said}; encode categories first: {mend}") from None
@@ -110,6 +113,8 @@ class Inputs:
             raise DataError(said if name in said else f"{name}: {said}") from None
         if hasattr(array, "toarray"):
             array = array.toarray()
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"{name} must hold numbers, got {array.dtype}")
         if array.ndim > 5:
             raise DataError(f"{name} must have 2 to 5 axes, (n, d) to (n, C, D, H, W), got shape {array.shape}")
         if 0 in array.shape:
@@ -134,7 +139,14 @@ def check_same_sizes(x: Tensor, x_mask: Tensor | None, y_mask: Tensor | None, na
     raise DataError(f"{name}[{number}] must have the size of X[{number}], {wanted}, got {got}")
 
 
-def check_targets(model: EncoderDecoder, scaled: Batch) -> None:
+def check_finite(scaled: Tensor, name: str) -> None:
+    """Raise `DataError` where finite values were scaled to infinity: too large for the network's numbers."""
+    if scaled.is_floating_point() and not all(end.isfinite() for end in scaled.aminmax()):
+        kind = str(scaled.dtype).removeprefix("torch.")
+        raise DataError(f"{name} must hold numbers that {kind} can hold after scaling, got some that overflow it")
+
+
+def check_targets(model: EncoderDecoder, scaled: Batch, name: str = "X") -> None:
     """Raise `DataError` where a (scaled) target lies outside what the loss allows.
 
     Scaled to [0, 1] by the training rows, others lie a little outside, and count as they are.
@@ -146,10 +158,10 @@ def check_targets(model: EncoderDecoder, scaled: Batch) -> None:
     if (low < loss.bounds[0] or high > loss.bounds[1]) and not isinstance(model.scaler, MinMaxScaler):
         raise DataError(
             f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
-            f"got values from {low:g} to {high:g} (after scaling): scale='min_max' or another loss mends it"
+            f"got values from {low:g} to {high:g} in {name} (after scaling): scale='min_max' or another loss mends it"
         )
     if loss.whole and bool((values != values.round()).any()):
-        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions")
+        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions in {name}")
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
@@ -159,24 +171,38 @@ def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
     )
 
 
-def categories_of(data: Any) -> list[str]:
-    """The columns of a frame that hold categories, text or other objects."""
-    if hasattr(data, "dtypes") and hasattr(data, "columns"):
-        kinds = zip(data.columns, data.dtypes, strict=True)
-        return [str(column) for column, kind in kinds if _is_category(kind)]
-    return []
+def columns_of(data: Any, chosen: Callable[[Any, Any, str], bool]) -> str:
+    """The names of a frame's columns that the function chooses, by the name of their type."""
+    if not (hasattr(data, "dtypes") and hasattr(data, "columns")):
+        return ""
+    kinds = zip(data.columns, data.dtypes, strict=True)
+    return ", ".join(repr(str(column)) for column, kind in kinds if chosen(data, column, str(kind).lower()))
 
 
-def _is_category(kind: Any) -> bool:
-    name = str(kind).lower()
-    return name.startswith(("category", "categorical", "string", "str", "enum", "utf8"))
+def is_time(data: Any, column: Any, kind: str) -> bool:
+    """Whether the column holds dates, times or durations."""
+    return kind.startswith(("date", "time", "duration", "period", "interval"))
+
+
+def is_category(data: Any, column: Any, kind: str) -> bool:
+    """Whether the column holds categories, text or other objects that are no numbers."""
+    if kind != "object":
+        return kind.startswith(("categor", "str", "enum", "utf8", "list", "array", "binary"))
+    try:
+        np.asarray(data[column]).astype(float)
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 def check_weights(rows: Batch, weight: Any, max_repeats: int) -> Batch:
     """Apply sample weights: whole numbers repeat rows, others go along as ``rows.weight``."""
     if weight is None:
         return rows
-    values = np.asarray(weight, dtype=np.float64)
+    try:
+        values = np.asarray(weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"sample_weight must be numbers, one a row: {error}") from None
     n = len(rows.x)
     if values.ndim == 0:
         values = np.full(n, float(values))

@@ -10,15 +10,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 
 from isthmus import spec
 from isthmus.checks import Check, check_parameters, choice, either, instance, integer, number, optional
 from isthmus.errors import ParameterError
+from isthmus.optimizers import Optimizer
 from isthmus.part import Part
+from isthmus.schedules import Schedule
 from isthmus.training.callbacks import Callback
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "seed_of"]
 
 
 def _part(described: str) -> Check:
@@ -115,7 +116,9 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "penalties": instance((list, tuple), "a list of penalties"),
         "trim": number(0, 1, open_high=True),
         "scale": optional(_part("a scaler")),
+        "optimizer": either(instance(str, "the name of an optimizer"), instance(Optimizer, "an object of that kind")),
         "learning_rate": number(0, open_low=True),
+        "schedule": optional(instance(str, "the name of a schedule"), instance(Schedule, "an object of that kind")),
         "clip_norm": optional(number(0, open_low=True)),
         "batch_size": integer(1),
         "max_epochs": integer(1),
@@ -148,8 +151,11 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
             given = getattr(self, name, None)
             if given == "auto":
                 raise ParameterError(f"{key}: {name}='auto' has no parameters yet; set {name} to a name first")
-            if isinstance(given, str) and name in self.part_parameters:
-                setattr(self, name, spec.resolve(name, given))
+            if isinstance(given, str) and name in (*self.part_parameters, "scale"):
+                given = spec.resolve("scaler" if name == "scale" else name, given, name)
+                setattr(self, name, given)
+            if hasattr(self, name) and not hasattr(given, "set_params"):
+                raise ParameterError(f"{key}: {name}={given!r} has no parameters by name; set {name} to a part first")
             super().set_params(**{key: params[key]})
         return self
 
@@ -173,12 +179,16 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         return torch.device(self.device)
 
     def _seed(self) -> int:
-        if self.random_state is None:
-            return secrets.randbelow(2**31)
-        if isinstance(self.random_state, (int, np.integer)) and not isinstance(self.random_state, bool):
-            return int(self.random_state) % 2**63
-        try:
-            return int(check_random_state(self.random_state).randint(2**31 - 1))
-        except ValueError:
-            given = repr(self.random_state)
-            raise ParameterError(f"random_state must be None, a whole number or a RandomState, got {given}") from None
+        return seed_of(self.random_state)
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed of torch: the whole number itself, one drawn from a RandomState, or a new one for None."""
+    if random_state is None:
+        return secrets.randbelow(2**31)
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        return int(random_state) % 2**63
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    given = repr(random_state)
+    raise ParameterError(f"random_state must be None, a whole number or a RandomState, got {given}")

@@ -16,6 +16,7 @@ from isthmus.checks import Check, check_parameters, choice, either, instance, in
 from isthmus.encoders import RNNEncoder, TransformerEncoder
 from isthmus.errors import DataError, FileError, ParameterError, UnsupportedError
 from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.estimators.parameters import seed_of
 from isthmus.losses import CrossEntropy
 from isthmus.nn.decoding import Written, beam_search, drawn, likeliest, write
 from isthmus.part import Encoder, Loss, Scaler
@@ -206,7 +207,7 @@ class Seq2Seq(EncoderDecoderEstimator):
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float = 1.0,
-        random_state: int = 0,
+        random_state: Any = 0,
     ) -> list[Any]:
         """The target of each source, as plain text.
 
@@ -223,7 +224,7 @@ class Seq2Seq(EncoderDecoderEstimator):
             Pieces at most; None: ``max_length_``.
         temperature, top_k, top_p
             With a temperature pieces are drawn: see `isthmus.nn.decoding.drawn`.
-        random_state : int
+        random_state : int, RandomState or None
             Of the draws.
 
         Returns
@@ -249,7 +250,7 @@ class Seq2Seq(EncoderDecoderEstimator):
             raise ParameterError(f"beam_size must be 1 where temperature is given, got {beam_size}")
         choose: Callable[[Tensor], Tensor] = likeliest
         if temperature is not None:
-            choose = drawn(torch.Generator().manual_seed(random_state), temperature, top_k, top_p)
+            choose = drawn(torch.Generator().manual_seed(seed_of(random_state)), temperature, top_k, top_p)
         longest = max_length or self.max_length_
 
         def written(latent: Latent) -> list[list[Written]]:

@@ -34,9 +34,12 @@ Writer = Callable[[Path], None]
 def resolved(path: str | os.PathLike[str]) -> Path:
     """The absolute path, links followed."""
     try:
-        return Path(path).expanduser().resolve()
+        found = Path(path).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise FileError(f"{path}: not a usable path: {error}") from error
+    if not found.name:
+        raise FileError(f"{path}: not a usable path: a model is a folder with a name")
+    return found
 
 
 def standing(path: Path) -> Path:

@@ -47,6 +47,8 @@ class Subject:
         self.given = adapters.read(X)
         rows = read_rows(self.given, self.dims)
         self.total = len(rows)
+        if self.total == 0:
+            raise DataError("X must hold at least one row to show, got none")
         self.index = every(self.total, at_most(rows))
         self.rows: Any = taken(rows, self.index)
         self.ragged = isinstance(self.rows, list)
