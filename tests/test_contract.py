@@ -12,7 +12,7 @@ import torch
 from isthmus import spec
 from isthmus.bottlenecks import Dense, Gaussian
 from isthmus.decoders import ConvDecoder, MLPDecoder, UNetDecoder
-from isthmus.encoders import ConvEncoder, MLPEncoder, UNetEncoder
+from isthmus.encoders import ConvEncoder, MLPEncoder, RNNEncoder, UNetEncoder
 from isthmus.errors import IsthmusError, ShapeError
 from isthmus.losses import CrossEntropy, Dice, Focal, GaussianNLL, SquaredError, SumLoss, Tversky
 from isthmus.model import EncoderDecoder
@@ -60,11 +60,12 @@ every_step = pytest.mark.parametrize("part", STEPPED, ids=repr)
 def step_with(part, dropout: float = 0.0) -> tuple[TrainStep, tuple[Space, Space]]:
     """A whole training step round this part, on the first task (input, target) and neck that it goes with."""
     torch.manual_seed(0)
-    for task, neck in itertools.product(TASKS, (Dense("sigmoid"), Gaussian())):
+    lines = [(None, SquaredError()), (RNNEncoder(4), CrossEntropy())]  # of numbers, and of classes
+    for (reader, judge), task, neck in itertools.product(lines, TASKS, (Dense("sigmoid"), Gaussian())):
         chosen = {part.kind: spec.clone(part)}
-        encoder = chosen.get("encoder") or encoder_for(chosen.get("decoder"), dropout)
+        encoder = chosen.get("encoder") or reader or encoder_for(chosen.get("decoder"), dropout)
         decoder = chosen.get("decoder") or spec.registry("decoder")[encoder.decoder_name()].mirror(encoder)
-        bottleneck, loss = chosen.get("bottleneck", neck), chosen.get("loss", SquaredError())
+        bottleneck, loss = chosen.get("bottleneck", neck), chosen.get("loss", judge)
         penalties = [penalty.build(Space(())) for penalty in [chosen.get("penalty")] if penalty is not None]
         model = EncoderDecoder(encoder, bottleneck, decoder, loss, corruption=chosen.get("corruption"))
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from isthmus.errors import ShapeError
-from isthmus.types import Latent, Space
+from isthmus.types import Latent, Seen, Space
 
-__all__ = ["Symbols", "positions_to_write", "require_sequence"]
+__all__ = ["Symbols", "positions_to_write", "require_sequence", "without"]
 
 
 class Symbols(nn.Module):
@@ -58,3 +59,14 @@ def positions_to_write(latent: Latent, out: Space) -> int:
     if latent.bypass.mask is None:
         raise ShapeError("a decoder of free length must be told how many positions to write: give bypass.mask")
     return latent.bypass.mask.shape[1]
+
+
+def without(seen: Seen, lost: Tensor) -> Seen:
+    """The classes ``(B, T)`` with those at ``lost`` taken out; the others move up, and padding comes last."""
+    mask = seen.bypass.mask
+    mask = torch.ones_like(lost) if mask is None else mask
+    kept = mask & ~lost
+    order = (~kept).long().argsort(stable=True, dim=1)
+    left = torch.arange(kept.shape[1], device=kept.device) < kept.sum(1, keepdim=True)
+    x = seen.x.gather(1, order).masked_fill(~left, 0)
+    return seen._replace(x=x, bypass=seen.bypass._replace(mask=left))
