@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,7 @@ def test_fit_refuses_before_it_trains(place, tmp_path):
         *out,
         "--set",
         "encoder=mpl",
-        saying="encoder must be one of ['backbone', 'conv', 'mlp', 'unet']",
+        saying="encoder must be one of ['backbone', 'conv', 'mlp', ",
     )
     fails("fit", "autoencoder", rows, *out, "--set", "loss=Mean(1)", saying="no part 'Mean'; there are AbsoluteError,")
     fails("fit", "autoencoder", rows, *out, "--set", "loss=Hinge(1)", saying="no part 'Hinge'")
@@ -128,7 +129,9 @@ def test_fit_refuses_before_it_trains(place, tmp_path):
     fails("fit", "autoencoder", tmp_path / "no.csv", *out, saying="DATA: no such file")
     fails("fit", "autoencoder", place / "both.npz", *out, saying="pick one of ['first', 'second']")
     fails("fit", "autoencoder", f"{place / 'both.npz'}:third", *out, saying="no array 'third'")
-    fails("fit", "autoencoder", rows, "--out", place / "vae", saying="exists")
+    fails(
+        "fit", "autoencoder", rows, "--out", place / "vae", saying="exists; choose another path or --overwrite a model"
+    )
     fails("fit", "autoencoder", rows, "--out", rows / "m", saying="rows.csv is not a folder")
     assert os.listdir(tmp_path) == []
 
@@ -222,7 +225,21 @@ def test_report_writes_a_page_with_its_command(place, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert "isthmus report" in page
-    fails(*words, saying="exists")
+    fails(*words, saying=f"--out: {words[-1]} exists; choose another path or --overwrite a file")
+
+
+def test_a_library_s_warning_is_one_line(place, tmp_path):
+    isthmus.Autoencoder(max_epochs=1).fit(np.load(place / "rows.npy")).save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of tests
+        done = run("reconstruct", tmp_path / "model", place / "rows.csv", "--out", tmp_path / "rebuilt.csv")
+    told = "X has feature names, but Autoencoder was fitted without feature names"
+    assert (done.stdout, done.stderr) == ("", f"isthmus: warning: {told}\n")
+
+
+def test_help_says_whose_targets_there_are():
+    told = " ".join(run("fit", "--help").stdout.split())
+    assert "a denoising_autoencoder's clean rows, a segmenter's masks" in told
 
 
 # ---------------------------------------------------------------------- info and list

@@ -153,7 +153,7 @@ def test_an_existing_file_stands_unless_overwrite(trained, tmp_path):
     model, rows, _ = trained["vanilla"]
     path = tmp_path / "report.html"
     path.write_text("mine")
-    with pytest.raises(FileError, match=r"report\.html exists; overwrite=True"):
+    with pytest.raises(FileError, match=r"report\.html exists; choose another path or overwrite=True"):
         model.report(rows, path)
     assert path.read_text() == "mine"
     write_page(path, "title", [], overwrite=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -24,7 +25,10 @@ class Group(TyperGroup):
         debug = "--debug" in given
         given = [word for word in given if word != "--debug"]
         try:
-            status = super().main(given, "isthmus", **{**extra, "standalone_mode": False})
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.showwarning = _tell_warning
+                status = super().main(given, "isthmus", **{**extra, "standalone_mode": False})
         except Exception as error:
             if debug:
                 traceback.print_exc()
@@ -36,6 +40,11 @@ class Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which they are used."""
         return list(self.commands)
+
+
+def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A library's warning in one line, without the place in its source."""
+    sys.stderr.write(f"isthmus: warning: {' '.join(str(message).split())}\n")
 
 
 def _one_line(error: Exception) -> str:

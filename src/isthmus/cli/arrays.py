@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_out", "columns_of", "read_rows", "write_rows"]
+__all__ = ["check_out", "check_standing", "columns_of", "read_rows", "write_rows"]
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 
@@ -19,14 +19,21 @@ def read_rows(path: str, name: str = "DATA") -> Any:
     return adapters.read(path, name)
 
 
+def check_standing(path: Path, overwrite: bool, what: str = "a file") -> None:
+    """Raise, before any work, where something stands that must not be replaced."""
+    from isthmus.errors import FileError
+
+    if path.exists() and not overwrite:
+        raise FileError(f"--out: {path} exists; choose another path or --overwrite {what}")
+
+
 def check_out(path: Path, overwrite: bool) -> None:
     """Raise, before any work, where the result could not be written."""
     from isthmus.errors import DataError, FileError
 
     if path.suffix not in SUFFIXES:
         raise FileError(f"--out must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
-    if path.exists() and (path.is_dir() or not overwrite):
-        raise FileError(f"--out: {path} exists; choose another path or --overwrite a file")
+    check_standing(path, overwrite and not path.is_dir())
     if not path.absolute().parent.is_dir():
         raise FileError(f"--out: cannot write {path}: {path.parent} is no folder")
     if path.suffix in (".csv", ".parquet") and importlib.util.find_spec("pandas") is None:

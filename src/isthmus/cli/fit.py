@@ -13,6 +13,7 @@ from isthmus.cli.options import AsJson, Data, Overwrite
 __all__ = ["fit"]
 
 ESTIMATOR_HELP = "The class's name, lower case with underscores: variational_autoencoder. `isthmus list` shows all."
+TARGET_HELP = "The targets: a denoising_autoencoder's clean rows, a segmenter's masks."
 SET_HELP = (
     "A parameter, as often as needed: beta=4, encoder=mlp, encoder__hidden_dims=[64,32], "
     "'penalties=[L2Weights(0.001)]'."
@@ -26,14 +27,12 @@ def fit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP, show_default=False)
     ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="DATA", help="The clean rows of a denoising autoencoder's pairs.")
-    ] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="DATA", help=TARGET_HELP)] = None,
     validation: Annotated[
         str | None, typer.Option("--validation", metavar="DATA", help="Held-out rows, in place of a share of DATA.")
     ] = None,
     validation_target: Annotated[
-        str | None, typer.Option("--validation-target", metavar="DATA", help="Their clean rows.")
+        str | None, typer.Option("--validation-target", metavar="DATA", help="Their targets.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same model.")] = None,
     overwrite: Overwrite = False,
@@ -41,10 +40,11 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Train ESTIMATOR on DATA and save it as the folder MODEL."""
-    from isthmus.cli.arrays import read_rows
+    from isthmus.cli.arrays import check_standing, read_rows
     from isthmus.cli.values import estimator_named, parse_settings, settle
     from isthmus.persistence import check_path
 
+    check_standing(out, overwrite, "a model")
     check_path(out, overwrite)
     cls = estimator_named(estimator)
     model = settle(cls(), {**({} if seed is None else {"random_state": seed}), **parse_settings(settings or [])})
@@ -63,7 +63,7 @@ def _check_takes_target(model: Any) -> None:
 
     if not getattr(model, "takes_target", False):
         raise ParameterError(
-            f"--target: {type(model).__name__} rebuilds DATA itself; a denoising_autoencoder takes pairs"
+            f"--target: {type(model).__name__} rebuilds DATA itself; a denoising_autoencoder or a segmenter takes pairs"
         )
 
 

@@ -31,8 +31,10 @@ def report(
     parts: Parts = None,
 ) -> None:
     """Write a page on what the model learnt."""
+    from isthmus.cli.arrays import check_standing
     from isthmus.cli.loading import load_for
 
+    check_standing(out, overwrite)
     words = ["isthmus", "report", str(model), data, "--out", str(out), *(["--labels", labels] if labels else [])]
     words += [word for name in parts or () for word in ("--parts", name)]
     load_for(model, "report", parts).report(data, out, labels, overwrite=overwrite, command=shlex.join(words))

@@ -83,7 +83,7 @@ def check_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     if target.is_dir():
         raise FileError(f"path must be a file such as report.html, got the folder {target}")
     if target.exists() and not overwrite:
-        raise FileError(f"path {target} exists; overwrite=True replaces it")
+        raise FileError(f"path {target} exists; choose another path or overwrite=True")
     if not target.parent.is_dir():
         raise FileError(f"path: no folder {target.parent} to write {target.name} to")
     if not os.access(target.parent, os.W_OK):
