@@ -139,6 +139,9 @@ class Segmenter(PictureEstimator):
             raise DataError(f"y must hold labels, whole numbers, got {labels.dtype}")
         if labels.dtype.kind == "f" and (strange := ~np.isfinite(labels) | (labels != np.round(labels))).any():
             raise DataError(f"y must hold labels, whole numbers, got {labels[strange][0]:g}")
+        end = 2.0**63 if labels.dtype.kind == "f" else np.uint64(2**63)
+        if labels.dtype.kind in "uf" and (beyond := np.abs(labels) >= end).any():
+            raise DataError(f"y must hold labels below 2**63, got {labels[beyond][0]}")
         wanted = (len(x), *x.shape[1:-1])
         if self.multilabel:
             if labels.ndim != dims + 2 or (labels.shape[0], *labels.shape[2:]) != wanted:
