@@ -15,6 +15,7 @@ from isthmus import (
     ConvEncoder,
     DenoisingAutoencoder,
     MLPEncoder,
+    Segmenter,
     VariationalAutoencoder,
 )
 from isthmus.errors import IsthmusError
@@ -24,6 +25,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6))
 HOLED = np.where(np.arange(360).reshape(60, 6) == 7, np.nan, X)
 COUNTS = RNG.poisson(3.0, size=(60, 6)).astype(float)
+ZEROS = np.zeros((9, 8, 8), np.uint64)
 SIZES = [RNG.random((8, 9)), RNG.random((5, 13))] * 5
 
 
@@ -96,6 +98,22 @@ TRAINING = {
     ),
     "a column of lists": (fit(Autoencoder(), lambda: frame(pair=[[1, 2]] * 60)), "other objects in 'pair'"),
     "sample_weight text": (fit(Autoencoder(), X, sample_weight=["a"] * 60), "sample_weight must be numbers, one a row"),
+    "labels beyond": (
+        fit(
+            Segmenter(),
+            RNG.random((9, 8, 8)),
+            np.where(np.eye(8) > 0, np.uint64(2**63 + 5), np.uint64(0))[None] + ZEROS,
+        ),
+        r"y must hold labels below 2\*\*63, got 9223372036854775813",
+    ),
+    "labels beyond, as floats": (
+        fit(Segmenter(), RNG.random((9, 8, 8)), np.where(np.eye(8) > 0, 1e30, 0)[None] + np.zeros((9, 8, 8))),
+        r"y must hold labels below 2\*\*63, got 1e\+30",
+    ),
+    "masks masked": (
+        fit(Segmenter(), RNG.random((9, 8, 8)), np.ma.masked_greater(RNG.integers(0, 3, (9, 8, 8)), 1)),
+        "y must hold no masked cells",
+    ),
     # parameters
     "optimizer none": (fit(Autoencoder(optimizer=None)), "optimizer must be the name of an optimizer .* got None"),
     "schedule number": (fit(Autoencoder(schedule=3)), "schedule must be None or .* got 3"),
@@ -180,6 +198,12 @@ def test_refused_after_training(case, tmp_path, monkeypatch):
     with pytest.raises(IsthmusError, match=f"(?s){message}"):
         call()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, VariationalAutoencoder])
+def test_a_report_of_constant_rows_warns_of_nothing(kind, tmp_path):
+    same = np.ones((60, 4))
+    assert fitted(kind, same).report(same, tmp_path / "report.html").is_file()
 
 
 def test_a_seed_may_be_whatever_scikit_learn_takes():

@@ -13,6 +13,7 @@ from isthmus.report.subject import Subject
 __all__ = ["active_units", "posterior"]
 
 ACTIVE = 0.01
+LEAST_SHOWN = 1e-8
 MOST_UNITS = 64
 
 
@@ -47,6 +48,7 @@ def _kl(kl: np.ndarray, order: np.ndarray, name: str) -> Picture:
 
 def _variance(variance: np.ndarray, order: np.ndarray, name: str) -> Picture:
     figure, panel = axes(xlabel=name, ylabel="variance of the posterior's mean")
+    variance = variance.clip(LEAST_SHOWN)  # of constant rows it is 0
     _bars(panel, variance[order], order)
     panel.set_yscale("log")
     panel.axhline(ACTIVE, color=INK, linestyle="--", linewidth=1.1, label=f"active above {ACTIVE:g}")

@@ -80,7 +80,8 @@ def _rebuilt(subject: Subject) -> list[tuple[str, str, str]]:
     if subject.has_code:
         width = subject.flat_codes.shape[1]
         figures.insert(0, ("code", f"{width:,}", f"numbers a row, for {size:,.0f}"))
-        if subject.rows.dtype.kind != "O" and width < min(n, size):
+        varies = (subject.rows != subject.rows[0]).any()
+        if varies and subject.rows.dtype.kind != "O" and width < min(n, size):
             by_pca = short(_pca_error(subject, width))
             figures.append(("the same by PCA", by_pca, f"{width} components fitted to these very rows"))
     one = short(np.sqrt(subject.errors.mean() / size))
