@@ -48,8 +48,8 @@ class ConvEncoder(Encoder):
     residual_blocks : int
         After each level's strided convolution (He et al. 2016).
     pool : {"flatten", "mean", None}
-        How the last map becomes one vector: all its values, or their mean over positions (then the size
-        may be free). None keeps the map, and with it a code for every position.
+        How the last map becomes one vector: all its values, or their mean over positions. None keeps the
+        map, and with it a code for every position: what pictures of several sizes, and patches, need.
     dims : {None, 1, 2, 3}
         Axes of positions; None takes them from the data. 1 makes an estimator read ``(n, C, T)`` or
         ``(n, T)`` as signals, 3 reads ``(n, D, H, W)`` as volumes of one channel.
