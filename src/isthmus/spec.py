@@ -167,7 +167,8 @@ def _class_of(kind: str, name: str, parts: Sequence[type]) -> type[Any]:
     found = (own | theirs).get(name) if isinstance(name, str) else None
     if found is None:
         raise FileError(
-            f"spec.json names the {kind} {name!r}, which is no part of isthmus; give it: load(path, parts=[{name}])"
+            f"spec.json names the {kind} {name!r}, which is no part of isthmus; give it: load(path, parts=[{name}]), "
+            f"or --parts module:{name} on the command line"
         )
     base = {"optimizer": Optimizer, "schedule": Schedule, "objective": Objective}.get(kind, Part)
     if not issubclass(found, base) or getattr(found, "kind", kind) != kind:
