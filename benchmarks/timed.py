@@ -64,7 +64,8 @@ class Timed(Callback):
 
     def on_epoch_end(self, loop: Any) -> None:
         state = loop.state
-        self.lengths = [*self.lengths[-19:], self.clock() - self.started]
+        length = self.clock() - self.started if self.clock is time.process_time else state.history[-1]["seconds"]
+        self.lengths = [*self.lengths[-19:], length]
         self.spent += self.lengths[-1]
         recent = np.mean(self.lengths)
         loop.max_epochs = state.epoch + max(0, round((self.minutes * 60 - self.spent) / recent))

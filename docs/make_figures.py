@@ -122,9 +122,20 @@ def conv_speed(result: dict[str, Any]) -> Rows:
     return rows
 
 
+def denoise(result: dict[str, Any]) -> Rows:
+    """PSNR beside the published one."""
+    rows = []
+    for sigma, found in result["psnr"].items():
+        beside = f"BM3D {result['bm3d'][sigma]:.2f}, DnCNN-S {result['dncnn_s'][sigma]:.2f} (published)"
+        rows.append((f"Set12, noise of {sigma} grey levels, one blind U-Net", f"{found:.2f} dB", beside))
+    minutes, threads = result["training_minutes"], result["threads"]
+    return [*rows, ("its training", f"{minutes:.0f} min, {threads} threads", result.get("remark", ""))]
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "speed": speed,
     "conv_speed": conv_speed,
+    "denoise": denoise,
     "mnist": mnist,
     "mnist_pythae": mnist_pythae,
     "sparse_patches": sparse_patches,
