@@ -253,6 +253,14 @@ def test_rows_beyond_all_numbers_are_outliers_with_the_worst_score():
     assert (detector.predict(far)[3:] == -1).all()
 
 
+def test_what_the_likelihood_excludes_is_an_outlier():
+    inked = (X > -0.5).astype(float)
+    detector = AnomalyDetector(VariationalAutoencoder(max_epochs=20), random_state=0).fit(inked)
+    odd = inked[:5] + 50.0 * (np.arange(6) == 2)  # by the formula of the Bernoulli likelihood better than any row
+    assert (detector.score_samples(odd) == -np.inf).all()
+    assert (detector.predict(odd) == -1).all()
+
+
 def test_a_partial_fit_that_fails_changes_nothing(monkeypatch):
     model = Autoencoder(random_state=0).partial_fit(X)
     before, codes = dict(vars(model)), model.transform(X)

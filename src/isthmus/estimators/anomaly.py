@@ -19,7 +19,7 @@ from isthmus.errors import ParameterError
 from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.base import MAX_REPEATS, EncoderDecoderEstimator
 from isthmus.estimators.inference import NotFittedError
-from isthmus.estimators.inputs import Inputs, check_weights
+from isthmus.estimators.inputs import Inputs, allowed_rows, check_weights
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
 from isthmus.estimators.variational import VariationalAutoencoder
@@ -155,7 +155,8 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
     def score_samples(self, X: Any) -> np.ndarray:
         """Per row, higher is more normal, ``(n,)``; by default in nats.
 
-        A row's score does not depend on the rows beside it. Of one so far off that it has none, it is −∞.
+        A row's score does not depend on the rows beside it. Of one so far off that it has none, or
+        that the estimator's likelihood excludes, it is −∞.
         """
         self._fitted("score_samples")
         return self._scores(self._read(X))
@@ -206,8 +207,19 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         return at_mean(member, rows) if self.estimator is None else member._score_rows(rows)
 
     def _scores(self, x: Tensor) -> np.ndarray:
-        scores = np.mean([one._over_rows(x, partial(self._score_rows, one)) for one in self.members_], axis=0)
-        return np.where(np.isfinite(scores), scores, -np.inf)
+        return np.mean([self._scores_of(one, x) for one in self.members_], axis=0)
+
+    def _scores_of(self, member: EncoderDecoderEstimator, x: Tensor) -> np.ndarray:
+        """One member's scores; −∞ for what its loss excludes, and for what has no score."""
+
+        def counts(rows: Batch) -> Tensor:
+            return allowed_rows(member.module_, member.module_.scale(rows.x)[0])
+
+        scores = member._over_rows(x, partial(self._score_rows, member))
+        possible = np.isfinite(scores)
+        if member.module_.loss.bounds is not None:
+            possible &= member._over_rows(x, counts) > 0
+        return np.where(possible, scores, -np.inf)
 
     def _fitted(self, method: str) -> None:
         if not self.__sklearn_is_fitted__():

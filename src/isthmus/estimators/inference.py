@@ -133,7 +133,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """X, refused where the loss allows no such target."""
         x, model = self._read(X), self.module_
         if model.loss.bounds is not None:
-            for rows in x.split(CHUNK):
+            for rows in x.split(max(1, 2**20 // x[0].numel())):
                 check_targets(model, Batch(model.scale(rows.to(model.device))[0]))
         return x
 

@@ -19,7 +19,17 @@ from isthmus.model import EncoderDecoder
 from isthmus.scalers import MinMaxScaler
 from isthmus.types import Batch
 
-__all__ = ["Inputs", "check_same_sizes", "check_targets", "check_weights", "each_size", "fits", "is_list_of_images"]
+__all__ = [
+    "Inputs",
+    "allowed_rows",
+    "check_finite",
+    "check_same_sizes",
+    "check_targets",
+    "check_weights",
+    "each_size",
+    "fits",
+    "is_list_of_images",
+]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
 MEND_TIME = "give numbers, such as ({name}[column] - {name}[column].min()).dt.total_seconds()"
@@ -147,21 +157,29 @@ def check_finite(scaled: Tensor, name: str) -> None:
 
 
 def check_targets(model: EncoderDecoder, scaled: Batch, name: str = "X") -> None:
-    """Raise `DataError` where a (scaled) target lies outside what the loss allows.
+    """Raise `DataError` where a (scaled) target lies outside what the loss allows."""
+    loss, values = model.loss, scaled.x if scaled.y is None else scaled.y
+    if loss.bounds is None or not values.is_floating_point() or allowed_rows(model, values).all():
+        return
+    low, high = (float(end) for end in values.aminmax())
+    if loss.whole and low >= loss.bounds[0]:
+        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions in {name}")
+    raise DataError(
+        f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
+        f"got values from {low:g} to {high:g} in {name} (after scaling): scale='min_max' or another loss mends it"
+    )
+
+
+def allowed_rows(model: EncoderDecoder, scaled: Tensor) -> Tensor:
+    """Which rows of scaled targets the loss allows, ``(n,)``.
 
     Scaled to [0, 1] by the training rows, others lie a little outside, and count as they are.
     """
-    loss, values = model.loss, scaled.x if scaled.y is None else scaled.y
-    if loss.bounds is None or not values.is_floating_point():  # whole numbers are classes
-        return
-    low, high = (float(end) for end in values.aminmax())
-    if (low < loss.bounds[0] or high > loss.bounds[1]) and not isinstance(model.scaler, MinMaxScaler):
-        raise DataError(
-            f"loss {loss.part_name()!r} needs targets in [{loss.bounds[0]:g}, {loss.bounds[1]:g}], "
-            f"got values from {low:g} to {high:g} in {name} (after scaling): scale='min_max' or another loss mends it"
-        )
-    if loss.whole and bool((values != values.round()).any()):
-        raise DataError(f"loss {loss.part_name()!r} needs whole numbers (counts) as targets, got fractions in {name}")
+    loss, values = model.loss, scaled.flatten(1)
+    allowed = values == values.round() if loss.whole else torch.ones_like(values, dtype=torch.bool)
+    if loss.bounds is not None and not isinstance(model.scaler, MinMaxScaler):
+        allowed &= (values >= loss.bounds[0]) & (values <= loss.bounds[1])
+    return allowed.all(1)
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
