@@ -237,6 +237,22 @@ def test_a_library_s_warning_is_one_line(place, tmp_path):
     assert (done.stdout, done.stderr) == ("", f"isthmus: warning: {told}\n")
 
 
+def test_masks_are_read_as_labels_and_paired_by_name(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for i in range(4):
+        ink = np.random.default_rng(i).integers(0, 255, (8, 8), dtype=np.uint8)
+        image.fromarray(ink).save(tmp_path / "images" / f"{i}.png")
+        mask = image.fromarray((ink > 127).astype(np.uint8)).convert("P")  # labels of a palette
+        mask.save(tmp_path / "masks" / f"{i}_mask.png")
+    words = ["segmenter", tmp_path / "images", "--target", tmp_path / "masks", "--set", "max_epochs=1", "--quiet"]
+    run("fit", *words, "--out", tmp_path / "model")
+    assert isthmus.load(tmp_path / "model").classes_.tolist() == [0, 1]
+    (tmp_path / "masks" / "2_mask.png").rename(tmp_path / "masks" / "x_mask.png")
+    fails("fit", *words, "--out", tmp_path / "other", saying="no mask 2_mask.*")
+
+
 def test_help_says_whose_targets_there_are():
     told = " ".join(run("fit", "--help").stdout.split())
     assert "a denoising_autoencoder's clean rows, a segmenter's masks" in told

@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from isthmus.errors import DataError
 from isthmus.image_files import SUFFIXES, load
 
-__all__ = ["SUFFIXES", "looks_channels_last", "read_images", "read_pairs", "stacked"]
+__all__ = ["SUFFIXES", "holds_images", "looks_channels_last", "read_images", "read_pairs", "stacked"]
+
+
+def holds_images(data: Any) -> bool:
+    """Whether it is the path of an image or of a folder of images."""
+    return isinstance(data, (str, Path)) and (Path(data).is_dir() or Path(data).suffix.lower() in SUFFIXES)
 
 
 def read_images(path: str | Path, name: str = "X", *, labels: bool = False) -> list[np.ndarray]:

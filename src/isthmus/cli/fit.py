@@ -51,8 +51,8 @@ def fit(
     if target is not None:
         _check_takes_target(model)
     arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
-    rows, clean = read_rows(data), None if target is None else read_rows(target, "--target")
-    _train(model, (rows, clean), arguments, quiet)
+    pair = (read_rows(data), None) if target is None else _pair(data, target, ("DATA", "--target"))
+    _train(model, pair, arguments, quiet)
     model.save(out, overwrite=overwrite)
     _tell(model, out, as_json)
 
@@ -70,8 +70,18 @@ def _check_takes_target(model: Any) -> None:
 def _validation(data: str, target: str | None) -> Any:
     from isthmus.cli.arrays import read_rows
 
-    rows = read_rows(data, "--validation")
-    return rows if target is None else (rows, read_rows(target, "--validation-target"))
+    names = ("--validation", "--validation-target")
+    return read_rows(data, names[0]) if target is None else _pair(data, target, names)
+
+
+def _pair(data: str, target: str, names: tuple[str, str]) -> tuple[Any, Any]:
+    """Rows and targets; two paths of images as they are, since the model knows masks and pairs them by name."""
+    from isthmus.cli.arrays import read_rows
+    from isthmus.images import holds_images
+
+    if holds_images(data) and holds_images(target):
+        return data, target
+    return read_rows(data, names[0]), read_rows(target, names[1])
 
 
 def _train(model: Any, data: tuple[Any, Any], arguments: dict[str, Any], quiet: bool) -> None:

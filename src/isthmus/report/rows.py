@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from isthmus import images
 from isthmus.errors import DataError
 
-__all__ = ["Rows", "at_most", "dense", "every", "holds_images", "read_masks", "read_rows", "real", "taken"]
+__all__ = ["Rows", "at_most", "dense", "every", "read_masks", "read_rows", "real", "taken"]
 
 Rows = np.ndarray | list[np.ndarray]
 
@@ -26,11 +25,6 @@ def read_rows(data: Any, dims: int | None, name: str = "X") -> Rows:
             return [np.asarray(picture) for picture in data]
         return images.stacked(list(data), name, dims)[0]
     return dense(data)
-
-
-def holds_images(data: Any) -> bool:
-    """Whether it is the path of an image or of a folder of images."""
-    return isinstance(data, (str, Path)) and (Path(data).is_dir() or Path(data).suffix.lower() in images.SUFFIXES)
 
 
 def read_masks(values: Rows, rows: Rows, positions: int, multilabel: bool) -> list[np.ndarray]:

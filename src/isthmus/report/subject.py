@@ -11,7 +11,7 @@ from isthmus import adapters, images
 from isthmus.errors import DataError
 from isthmus.report.labels import Labels, read_labels
 from isthmus.report.layout import image_shape_of, tiles
-from isthmus.report.rows import at_most, dense, every, holds_images, read_masks, read_rows, real, taken
+from isthmus.report.rows import at_most, dense, every, read_masks, read_rows, real, taken
 from isthmus.types import Batch
 
 __all__ = ["Subject"]
@@ -42,7 +42,7 @@ class Subject:
         self.module = self.line.module_
         self.dims: int | None = getattr(self.module.encoder, "dims", None)
         self.positions = len(self.module.space.shape) - 1
-        if self.labels_positions and holds_images(X) and holds_images(y):
+        if self.labels_positions and images.holds_images(X) and images.holds_images(y):
             X, y = images.read_pairs(X, y)
         self.given = adapters.read(X)
         rows = read_rows(self.given, self.dims)
