@@ -31,13 +31,24 @@ def read(data: Any, name: str = "X") -> Any:
     if isinstance(data, (str, Path)):
         return _read_path(str(data), name)
     if isinstance(data, Tensor):
-        dense = data.detach().cpu().to_dense()
-        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
+        return _read_tensor(data, name)
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
+        data = [_read_tensor(item, name) if isinstance(item, Tensor) else item for item in data]
     if any(np.ma.is_masked(item) for item in (data if isinstance(data, (list, tuple)) else [data])):
         raise DataError(f"{name} must hold no masked cells, whose values are missing: fill them, {name}.filled(0), say")
     if hasattr(data, "collect") and type(data).__module__.startswith("polars"):
         return data.collect()
     return data
+
+
+def _read_tensor(tensor: Tensor, name: str) -> np.ndarray:
+    try:
+        dense = tensor.detach().cpu().to_dense()
+        small = dense.is_floating_point() and dense.element_size() < 4  # bfloat16 and less are no types of numpy
+        return (dense.float() if small else dense).numpy()
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{name} must be a tensor that numpy can hold, such as float32: {reason}") from None
 
 
 def _read_path(given: str, name: str) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
-from isthmus.estimators.inputs import Inputs, check_finite, check_targets, each_size, fits
+from isthmus.estimators.inputs import Inputs, check_finite, check_targets, each_size, fits, one_array
 from isthmus.estimators.parameters import seed_of
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, log_weights
@@ -80,7 +80,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """
         model = self._fitted("inverse_transform")
         self._refuse_skips("inverse_transform")
-        codes = np.asarray(adapters.read(Z, "Z"))
+        codes = one_array(Z, "Z")
         wanted = model.bottleneck.out.shape  # type: ignore[union-attr]
         if codes.dtype.kind not in "fiub" or not fits(codes.shape[1:], wanted):
             raise DataError(f"Z must be numbers of shape (n, {', '.join(map(str, wanted))}), got {codes.shape}")

@@ -29,6 +29,7 @@ __all__ = [
     "each_size",
     "fits",
     "is_list_of_images",
+    "one_array",
 ]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
@@ -106,7 +107,9 @@ class Inputs:
                 array = check_array(data, input_name=name, **rules)
             else:
                 array = validate_data(self, X=data, reset=reset, **rules)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
+            if isinstance(error, TypeError) and "Feature names" not in str(error):
+                raise
             said = str(error).replace("X has", f"{name} has", 1)
             if "contains NaN" in said and np.ndim(data) == 2:
                 mend = MEND_MISSING.format(name=owner)
@@ -135,6 +138,15 @@ class Inputs:
 def is_list_of_images(data: Any) -> bool:
     """Whether it is a list of arrays with positions, such as images of several sizes."""
     return isinstance(data, (list, tuple)) and len(data) > 0 and all(np.ndim(item) > 1 for item in data)
+
+
+def one_array(data: Any, name: str) -> np.ndarray:
+    """Whatever can be read as one array; `DataError` where its items have several shapes."""
+    given = adapters.read(data, name)
+    try:
+        return np.asarray(given.toarray() if hasattr(given, "toarray") else given)
+    except ValueError:
+        raise DataError(f"{name} must be one array, got items of several shapes") from None
 
 
 def check_same_sizes(x: Tensor, x_mask: Tensor | None, y_mask: Tensor | None, name: str) -> None:
@@ -218,7 +230,12 @@ def check_weights(rows: Batch, weight: Any, max_repeats: int) -> Batch:
     if weight is None:
         return rows
     try:
-        values = np.asarray(weight, dtype=np.float64)
+        given = np.asarray(adapters.read(weight, "sample_weight"))
+        if given.dtype.kind in "cmM":
+            raise TypeError(f"got {given.dtype}")
+        values = given.astype(np.float64)
+    except DataError:
+        raise
     except (TypeError, ValueError) as error:
         raise DataError(f"sample_weight must be numbers, one a row: {error}") from None
     n = len(rows.x)

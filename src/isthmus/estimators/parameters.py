@@ -145,6 +145,8 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         """Set parameters; ``encoder__hidden_dims`` on a name turns the name into its part first."""
         for key in sorted(params, key=lambda key: "__" in key):
             name, _, rest = key.partition("__")
+            if name not in (known := self.get_params(deep=False)):
+                raise ParameterError(f"{type(self).__name__} has no parameter {name!r}; it has {sorted(known)}")
             if not rest:
                 super().set_params(**{name: params[key]})
                 continue

@@ -206,7 +206,7 @@ class Segmenter(PictureEstimator):
             counted = rows.y if rows.y_mask is None else rows.y[rows.y_mask]
             counts = counted.flatten().bincount(minlength=len(self.classes_)).double()
             return (counts.sum() / (len(counts) * counts)).tolist()
-        unknown = sorted(set(self.class_weight) - set(self.classes_.tolist()))
+        unknown = sorted(set(self.class_weight) - set(self.classes_.tolist()), key=str)
         if unknown:
             known = self.classes_.tolist()
             raise ParameterError(f"class_weight must be a dict of labels of y, {known}, to weights, got {unknown} too")

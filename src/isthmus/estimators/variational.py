@@ -12,6 +12,7 @@ from isthmus import spec
 from isthmus.checks import Check, number
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.estimators.inputs import one_array
 from isthmus.part import Loss, Penalty
 from isthmus.penalties import KLPrior
 from isthmus.types import Batch
@@ -94,10 +95,10 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
             raise ParameterError(f"steps must be a whole number of at least 2, got {steps!r}")
         ends = []
         for name, sample in (("a", a), ("b", b)):
-            row = np.asarray(sample)
+            row = one_array(sample, name)
             row = row[None] if row.shape == self._sample_shape else row
             if row.shape != (1, *self._sample_shape):
-                raise DataError(f"{name} must be one sample of shape {self._sample_shape}, got {np.shape(sample)}")
+                raise DataError(f"{name} must be one sample of shape {self._sample_shape}, got {row.shape}")
             ends.append(self._encode_rows(self._read(row, name=name)))
         share = torch.linspace(0, 1, int(steps)).view(-1, *[1] * (ends[0].dim() - 1))
         return self._frame(self._user_units(self._decode_rows(torch.lerp(ends[0], ends[1], share))))
