@@ -33,6 +33,8 @@ Writer = Callable[[Path], None]
 
 def resolved(path: str | os.PathLike[str]) -> Path:
     """The absolute path, links followed."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise FileError(f"path must be a str or a Path, got {path!r}")
     try:
         found = Path(path).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:

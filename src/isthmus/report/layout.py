@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.checks import choice, either, integers
 from isthmus.errors import ParameterError
 from isthmus.report.rows import Rows
 
@@ -32,6 +33,8 @@ def image_shape_of(rows: Rows, given: Any = "auto", positions: int | None = None
     """
     if given is None:
         return None
+    if allowed := either(choice(["auto"]), integers(1))(given):
+        raise ParameterError(f"image_shape must be None or {allowed}, got {given!r}")
     shape = rows[0].shape
     if isinstance(rows, list):
         shape = (*shape[:-2], *(max(row.shape[axis] for row in rows) for axis in (-2, -1)))

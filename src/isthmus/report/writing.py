@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isthmus.checks import check_parameters, instance, optional
 from isthmus.errors import FileError
 from isthmus.report.blocks import Block, Section
 from isthmus.report.page import Chapter, render
@@ -17,6 +18,8 @@ from isthmus.report.sections import SECTIONS
 from isthmus.report.subject import Subject
 
 __all__ = ["build_sections", "check_target", "write_page", "write_report"]
+
+TEXT = optional(instance(str, "a str"))
 
 
 def write_report(
@@ -32,6 +35,7 @@ def write_report(
 ) -> Path:
     """The report of one model; see `Reporting.report` of the estimators for the parameters."""
     check_target(path, overwrite)
+    check_parameters("report", {"title": title, "command": command}, dict.fromkeys(("title", "command"), TEXT))
     subject = Subject(estimator, X, y, image_shape)
     sections = build_sections(subject, command)
     name = type(estimator).__name__
@@ -57,7 +61,10 @@ def write_page(
     """Render, write beside the target, rename: a reader never meets half a file."""
     target = check_target(path, overwrite)
     text = render(title, chapters, lead)
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    except OSError as error:
+        raise FileError(f"path: cannot write {target}: {error.strerror}") from error
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -79,7 +86,15 @@ def write_page(
 
 def check_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     """The path, or `FileError` where a report cannot or must not go there; before any work."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise FileError(f"path must be a str or a Path, got {path!r}")
     target = Path(path)
+    try:
+        target.lstat()  # raises for what can be no name; what is missing may be written
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise FileError(f"path {path!r:.80} is not usable: {getattr(error, 'strerror', None) or error}") from error
     if target.is_dir():
         raise FileError(f"path must be a file such as report.html, got the folder {target}")
     if target.exists() and not overwrite:
