@@ -66,6 +66,7 @@ def denoiser(options: argparse.Namespace) -> DenoisingAutoencoder:
         encoder=UNetEncoder(channels, **shared),
         decoder=UNetDecoder(channels[-2::-1], merge=options.merge, **shared),
         corruption=GaussianNoise((5 / 255, 55 / 255)),
+        loss=options.loss,
         patch_size=options.patch,
         augmentations=["flip", "quarter_turn"],
         optimizer=Adam(),
@@ -132,6 +133,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--residual", action="store_true")
     parser.add_argument("--merge", choices=["concat", "add"], default="concat")
+    parser.add_argument("--loss", choices=["squared_error", "absolute_error"], default="squared_error")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--clip-norm", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=16)
@@ -162,7 +164,8 @@ def main(given: list[str] | None = None) -> None:
     result = {
         "setting": f"blind U-Net {options.channels}, {options.blocks} {'residual ' if options.residual else ''}blocks, "
         f"{options.merge}, {sum(p.numel() for p in model.module_.parameters()):,} parameters, patches of "
-        f"{options.patch}, batch {options.batch}, Adam {options.learning_rate:g}, cosine to 1 %",
+        f"{options.patch}, batch {options.batch}, {options.loss.replace('_', ' ')}, "
+        f"Adam {options.learning_rate:g}, cosine to 1 %",
         "tested_on": "32 held-out training images" if options.choose else "Set12",
         "threads": options.threads,
         "clock": options.clock,

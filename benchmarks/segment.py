@@ -19,13 +19,13 @@ import argparse
 import importlib.util
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timed import CLOCKS
 
 from isthmus import (
     Callback,
@@ -65,18 +65,34 @@ def augmentations() -> list[Any]:
 
 
 class Deadline(Callback):
-    """Ends training after so many seconds of epochs; the schedule stretches or shrinks to that."""
+    """Ends training at the epoch nearest to so many seconds; the schedule stretches or shrinks to that."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, clock: str) -> None:
+        self.seconds, self.clock = seconds, CLOCKS[clock]
+        self.spent = 0.0
+        self.epochs = 0
+
+    def epoch_starts(self) -> None:
+        self.started = self.clock()
+
+    def share(self) -> float:
+        """Of the time, gone."""
+        return min((self.spent + self.clock() - self.started) / self.seconds, 1.0)
+
+    def epoch_ends(self) -> int:
+        """How many more there are time for."""
+        self.spent += self.clock() - self.started
+        self.epochs += 1
+        return max(0, round((self.seconds - self.spent) * self.epochs / self.spent))
+
+    def on_epoch_start(self, loop: Any) -> None:
+        self.epoch_starts()
 
     def on_epoch_end(self, loop: Any) -> None:
-        spent = sum(row["seconds"] for row in loop.state.history)
-        mean = spent / loop.state.epoch
-        loop.max_epochs = loop.state.epoch + max(0, round((self.seconds - spent) / mean))
+        loop.max_epochs = loop.state.epoch + self.epoch_ends()
 
 
-def train_ours(seconds: float, rate: float, seed: int, volume: bool) -> tuple[Predict, dict[str, Any]]:
+def train_ours(deadline: Deadline, rate: float, seed: int, volume: bool) -> tuple[Predict, dict[str, Any]]:
     """`Segmenter` with its defaults but for what both sides share."""
     images, labels = load()
     encoder = UNetEncoder(CHANNELS[:3], spacing=(4, 1, 1), dims=3) if volume else UNetEncoder(CHANNELS)
@@ -90,7 +106,7 @@ def train_ours(seconds: float, rate: float, seed: int, volume: bool) -> tuple[Pr
         max_epochs=10**6,
         validation_fraction=0,
         random_state=seed,
-        callbacks=[Deadline(seconds)],
+        callbacks=[deadline],
     )
     wrapped = (lambda array: array[np.newaxis]) if volume else (lambda array: array)
     training = (
@@ -99,11 +115,11 @@ def train_ours(seconds: float, rate: float, seed: int, volume: bool) -> tuple[Pr
         else (images[TRAIN], labels[TRAIN])
     )
     model.fit(*training)
-    network = {"parameters": sum(p.numel() for p in model.module_.parameters()), "epochs": model.n_iter_}
+    network = {"parameters": sum(p.numel() for p in model.module_.parameters())}
     return lambda array: model.predict(wrapped(array)).reshape(array.shape), network
 
 
-def train_monai(seconds: float, rate: float, seed: int, volume: bool) -> tuple[Predict, dict[str, Any]]:
+def train_monai(deadline: Deadline, rate: float, seed: int, volume: bool) -> tuple[Predict, dict[str, Any]]:
     """MONAI's residual UNet of the same channels in a plain loop."""
     from monai.networks.nets import UNet
 
@@ -118,17 +134,19 @@ def train_monai(seconds: float, rate: float, seed: int, volume: bool) -> tuple[P
     network = UNet(2, 1, 2, CHANNELS, strides=(2, 2, 2), num_res_units=2)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     loss = SumLoss([CrossEntropy(per="position"), Dice()])
-    started, epochs = time.perf_counter(), 0
-    while (spent := time.perf_counter() - started) < seconds:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (0.01 + 0.99 * (1 + np.cos(np.pi * spent / seconds)) / 2)
+    more = 1
+    while more:
+        deadline.epoch_starts()
         for _ in range(patches.steps_per_epoch):
+            share = deadline.share()
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (0.01 + 0.99 * (1 + np.cos(np.pi * share)) / 2)
             batch = patches.next()
             output = network(batch.x.movedim(-1, 1)).movedim(1, -1)
             optimizer.zero_grad()
             loss(output, batch.y).mean().backward()
             optimizer.step()
-        epochs += 1
+        more = deadline.epoch_ends()
     network.eval()
 
     @torch.no_grad()
@@ -136,7 +154,7 @@ def train_monai(seconds: float, rate: float, seed: int, volume: bool) -> tuple[P
         pictures = torch.from_numpy(array).float().div(255).unsqueeze(1)
         return torch.cat([network(picture).argmax(1) for picture in pictures.split(1)]).numpy()
 
-    return predict, {"parameters": sum(p.numel() for p in network.parameters()), "epochs": epochs}
+    return predict, {"parameters": sum(p.numel() for p in network.parameters())}
 
 
 SIDES = {"isthmus": train_ours, "monai": train_monai}
@@ -182,6 +200,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=10, help="of training a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, with --threads 1")
     parser.add_argument("--volume", action="store_true", help="the slices as a volume, ours alone")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/segment.json"))
     parser.add_argument("--picture", type=Path, default=Path("docs/images/segment.png"))
@@ -196,8 +215,10 @@ def main(given: list[str] | None = None) -> None:
     def run(side: str, rate: float, seed: int, where: slice) -> dict[str, Any]:
         key = f"{side}, {options.minutes:g} min, rate {rate:g}, seed {seed}, slices {where.start} to {where.stop - 1}"
         if key not in runs:
-            predict, network = SIDES[side](options.minutes * 60, rate, seed, options.volume)
-            runs[key] = {**figures(predict, where), **network, "threads": options.threads}
+            deadline = Deadline(options.minutes * 60, options.clock)
+            predict, network = SIDES[side](deadline, rate, seed, options.volume)
+            spent = {"epochs": deadline.epochs, "training_minutes": deadline.spent / 60, "clock": options.clock}
+            runs[key] = {**figures(predict, where), **network, **spent, "threads": options.threads}
             options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(whole, indent=1))
             if side == "isthmus" and where == TEST and not options.volume:

@@ -192,7 +192,7 @@ TRAINING = {
     "patch_size of 3 axes": (segment(patch_size=(8, 8, 8)), "patch_size must have 2 lengths", "got (8, 8, 8)"),
     "patch_size of a table": (
         denoise(np.zeros((9, 4)), encoder="mlp", patch_size=8),
-        "patch_size must be left out for rows of a table",
+        "patch_size must be left out where rows are no pictures",
         "got 8",
     ),
     "patch_size for a flat code": (
@@ -214,7 +214,7 @@ TRAINING = {
     ),
     "augmentations of a table": (
         denoise(np.zeros((9, 4)), encoder="mlp", augmentations=["flip"]),
-        "augmentations must be left out for rows of a table",
+        "augmentations must be left out where rows are no pictures",
         "got ['flip']",
     ),
     "augmentations of a signal": (

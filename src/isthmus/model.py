@@ -198,6 +198,8 @@ class EncoderDecoder(nn.Module):
         seen = Seen(x, Bypass(mask=mask, condition=batch.condition))
         if corrupt and self.corruption is not None:
             seen = self.corruption(seen, noise)
+        if input_grad and not seen.x.is_floating_point():
+            raise ShapeError("a penalty on the derivative by x needs real inputs, and this x holds classes")
         return seen._replace(x=seen.x.detach().requires_grad_()) if input_grad else seen
 
     def _goal(self, batch: Batch, n_samples: int, scaled: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:

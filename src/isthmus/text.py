@@ -52,6 +52,11 @@ class TextTokenizer:
         self.kind, self.limit, self.lower = kind, vocabulary_size, lower
         self._made: Any = None
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it has a vocabulary."""
+        return self._made is not None
+
     def fit(self, texts: Iterable[str]) -> Self:
         """Learn the vocabulary; the same texts give the same one."""
         made, trainer = self._make()

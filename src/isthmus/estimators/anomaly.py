@@ -126,13 +126,12 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
 
     def _fit(self, X: Any, sample_weight: Any) -> Self:
         check_parameters(type(self).__name__, vars(self), self.allowed)
-        x = self._read(X, reset=True)
-        rows = check_weights(Batch(x), sample_weight, MAX_REPEATS)
+        rows = check_weights(self._read(X, reset=True), sample_weight, MAX_REPEATS)
         weight = None if rows.weight is None else rows.weight.numpy()
         self.center_ = np.median(rows.x.numpy(), axis=0)
-        given = adapters.channels_first(rows.x, len(self._sample_shape) + 1, self._dims()).numpy()
+        given = self._user_units(rows.x, rows.x_mask)
         self.members_ = [self._fresh(rows.x).fit(given, sample_weight=weight)]
-        scores = self._scores(rows.x)
+        scores = self._scores(rows)
         if self.contamination == "auto":
             low, high = (weighted_quantile(scores, share, weight) for share in (0.25, 0.75))
             self.offset_ = low - 1.5 * (high - low)
@@ -140,8 +139,8 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
             self.offset_ = weighted_quantile(scores, float(self.contamination), weight)
         return self
 
-    def _dims(self) -> int | None:
-        return getattr(getattr(self.estimator, "encoder", None), "dims", None)
+    def _encoder_given(self) -> Any:
+        return getattr(self.estimator, "encoder", None)
 
     def _fresh(self, x: Tensor) -> EncoderDecoderEstimator:
         """The estimator to be fitted, with this detector's ``random_state`` if that is set."""
@@ -182,43 +181,45 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         """
         self._fitted("explain")
         data = adapters.read(X)
-        x = self._read(data)
-        against = torch.stack([self._against(member, x) for member in self.members_]).mean(0)
-        return _like(data, adapters.channels_first(against, len(self._sample_shape) + 1, self._dims()).numpy())
+        rows = self._read(data)
+        against = torch.stack([self._against(member, rows) for member in self.members_]).mean(0)
+        return _like(data, self._user_units(against, rows.x_mask))
 
     @torch.no_grad()
-    def _against(self, member: EncoderDecoderEstimator, x: Tensor) -> Tensor:
+    def _against(self, member: EncoderDecoderEstimator, given: Batch) -> Tensor:
         """(y(center) − y(x)) · ∫₀¹ ∂score/∂y dt on the line between the two, in scaled units y, x's shape."""
-        scaler, parts = member.module_.scaler, []
+        scaler = member.module_.scaler
         assert scaler is not None
-        for rows, n in member._chunks(x):
+
+        def of(rows: Batch) -> Tensor:
             center = torch.from_numpy(self.center_).to(rows.x.device)
             start, end = (scaler(value.double())[0] for value in (center.expand_as(rows.x), rows.x))
             slope = torch.zeros_like(end)
             for node, share in zip((NODES + 1) / 2, SHARES / 2, strict=True):
                 y = torch.lerp(start, end, float(node)).requires_grad_()
                 with torch.enable_grad():
-                    score = self._score_rows(member, Batch(scaler.inverse(y))).sum()
+                    score = self._score_rows(member, Batch(scaler.inverse(y), x_mask=rows.x_mask)).sum()
                     slope += float(share) * torch.autograd.grad(score, y)[0]
-            parts.append(((start - end) * slope)[:n].cpu())
-        return torch.cat(parts)
+            return (start - end) * slope
+
+        return member._mapped(of, given)
 
     def _score_rows(self, member: EncoderDecoderEstimator, rows: Batch) -> Tensor:
         return at_mean(member, rows) if self.estimator is None else member._score_rows(rows)
 
-    def _scores(self, x: Tensor) -> np.ndarray:
-        return np.mean([self._scores_of(one, x) for one in self.members_], axis=0)
+    def _scores(self, rows: Batch) -> np.ndarray:
+        return np.mean([self._scores_of(one, rows) for one in self.members_], axis=0)
 
-    def _scores_of(self, member: EncoderDecoderEstimator, x: Tensor) -> np.ndarray:
+    def _scores_of(self, member: EncoderDecoderEstimator, given: Batch) -> np.ndarray:
         """One member's scores; −∞ for what its loss excludes, and for what has no score."""
 
         def counts(rows: Batch) -> Tensor:
             return allowed_rows(member.module_, member.module_.scale(rows.x)[0])
 
-        scores = member._over_rows(x, partial(self._score_rows, member))
+        scores = member._over_rows(given, partial(self._score_rows, member))
         possible = np.isfinite(scores)
         if member.module_.loss.bounds is not None:
-            possible &= member._over_rows(x, counts) > 0
+            possible &= member._over_rows(given, counts) > 0
         return np.where(possible, scores, -np.inf)
 
     def _fitted(self, method: str) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus import spec
-from isthmus.encoders import ConvEncoder, MLPEncoder
+from isthmus.encoders import ConvEncoder, MLPEncoder, RNNEncoder
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.inference import Inference
@@ -25,11 +25,13 @@ from isthmus.estimators.inputs import check_finite, check_targets, check_weights
 from isthmus.estimators.parameters import Parameters
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
+from isthmus.losses import CrossEntropy
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep, Trimmed
 from isthmus.optimizers import LBFGS
-from isthmus.part import Bottleneck, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
+from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
 from isthmus.training.allocator import keep_freed_memory
+from isthmus.training.buckets import Buckets
 from isthmus.training.callbacks import EarlyStopping, Progress
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident, content_order
@@ -66,6 +68,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _encoder_for(self, space: Space) -> Encoder:
         """The encoder; "auto" is convolutional where a sample has positions."""
+        if self.encoder == "auto" and self._layout != "rows":
+            return RNNEncoder()
         if self.encoder == "auto":
             return MLPEncoder((256, 128), activation="silu") if len(space.shape) == 1 else conv_for(space)
         encoder: Encoder = spec.resolve("encoder", self.encoder)
@@ -86,11 +90,20 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         return bottleneck
 
     def _loss_for(self, rows: Batch) -> Loss:
+        """The loss; of texts it is the cross-entropy, in nats, unless another than the default is given."""
+        if self._layout == "texts" and self.loss == type(self).loss:
+            return CrossEntropy()
         loss: Loss = spec.resolve("loss", self.loss)
         return loss
 
+    def _corruption(self) -> Corruption | None:
+        corruption: Corruption | None = spec.resolve("corruption", self.corruption)
+        return corruption
+
     def _scaler_for(self, rows: Batch, loss: Loss) -> Scaler | None:
         """The scaler; "auto" leaves data alone that the loss wants as they are."""
+        if rows.x.dtype == torch.int64:  # classes
+            return None
         name = "unit" if self.scale is None else self.scale
         pixels = rows.x.dim() > 2 and rows.x.dtype == torch.uint8
         if name == "auto" and loss.bounds is not None and not pixels and self._targets_like_x(rows):
@@ -113,6 +126,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             return int(self.latent_dim)
         if bottleneck.part_name() == "identity":
             return None
+        if self._layout != "rows":
+            return 32
         return int(min(32, max(2, -(-(space.size or 1) // 4))))
 
     # ------------------------------------------------------------------ fitting
@@ -197,7 +212,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """All rows as tensors, channels last, in the user's units."""
-        x, mask = self._read_images(X, reset=reset)
+        x, mask = self._read_masked(X, reset=reset)
         return Batch(x, x_mask=mask)
 
     def _validation_rows(self, given: Any, with_target: bool) -> Batch:
@@ -231,13 +246,15 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         """Choose, build and scale the line for these rows, and scale them; ``module_`` is the line."""
         space = self._space(rows)
         encoder = self._encoder_for(space)
+        if self._layout == "texts" and not encoder.sequences:
+            raise ParameterError(f"encoder must be 'rnn' or 'transformer' for texts, got {encoder.part_name()!r}")
         if space.classes is None and (encoder.any_size or self._any_size(rows)):
             *positions, channels = space.shape
             space = Space((*[None] * len(positions), channels))
         loss = self._loss_for(rows)
         scaler = self._scaler_for(rows, loss)
         bottleneck = self._bottleneck_for()
-        corruption = spec.resolve("corruption", self.corruption)
+        corruption = self._corruption()
         model = EncoderDecoder(encoder, bottleneck, self._decoder_for(encoder), loss, scaler, corruption)
         model.build(space, self._goal(rows, space), self._latent_dim(space, bottleneck), self._targets_like_x(rows))
         if self.precision == "64-true":
@@ -247,7 +264,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         self.module_ = model.to(self._device)
         scaled = self._scaled(rows)
         self._n_features_out = built(bottleneck).shape[-1] or 1
-        if None in space.shape and space.classes is None:
+        if None in space.shape and self._layout == "rows":
             n_axes = len(space.shape) - 1
             self._sample_shape = (*self._sample_shape[:-n_axes], *[None] * n_axes)
         return scaled
@@ -264,6 +281,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _space(self, rows: Batch) -> Space:
         """Of one sample of x."""
+        if self._layout == "texts":
+            return Space((None,), classes=self.tokenizer_.vocabulary_size)
         return Space(tuple(rows.x.shape[1:]))
 
     def _any_size(self, rows: Batch) -> bool:
@@ -280,11 +299,12 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     def _source(self, rows: Batch, seed: int) -> Resident:
         """Where training batches come from, of scaled rows."""
-        return Resident(rows, self.batch_size, seed)
+        ragged = rows.x_mask is not None and self._layout != "rows"
+        return Buckets(rows, self.batch_size, seed) if ragged else Resident(rows, self.batch_size, seed)
 
     def _held_source(self, held: Batch) -> Resident:
         """The rows held out for validation, scaled."""
-        return Resident(held, len(held.x), 0)
+        return self._source(held, 0) if self._layout != "rows" else Resident(held, len(held.x), 0)
 
     def _loop(
         self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
@@ -331,7 +351,8 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         self.module_.eval()
         hooks = [part for part in self.module_.modules() if isinstance(part, Part) and hasattr(part, "after_fit")]
         if hooks:
-            codes = self._encode_rows(loop.source.rows.x, scaled=True)
+            rows = loop.source.rows
+            codes = self._encode_rows(rows._replace(y=None, y_mask=None, weight=None), scaled=True)
             for part in hooks:
                 part.after_fit(codes)  # type: ignore[operator]
 

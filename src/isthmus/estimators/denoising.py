@@ -11,14 +11,15 @@ import torch
 from isthmus import adapters, spec
 from isthmus.bottlenecks import Dense, Identity
 from isthmus.checks import Check, choice, either
+from isthmus.corruptions import GaussianNoise, TokenMasking
 from isthmus.encoders import UNetEncoder
 from isthmus.errors import DataError
 from isthmus.estimators.inputs import check_same_sizes, fits, is_list_of_images
 from isthmus.estimators.parameters import seed_of
 from isthmus.estimators.pictures import PictureEstimator
-from isthmus.part import Bottleneck, Encoder
+from isthmus.part import Bottleneck, Corruption, Encoder
 from isthmus.training.rng import seeded_noise
-from isthmus.types import Batch, Seen, Space
+from isthmus.types import Batch, Bypass, Seen, Space
 
 __all__ = ["DenoisingAutoencoder"]
 
@@ -38,8 +39,8 @@ class DenoisingAutoencoder(PictureEstimator):
     bottleneck : "auto", str or Bottleneck
         "auto" is "dense", and "identity" where a U-Net decodes.
     corruption : str or Corruption
-        Strengths are in scaled units: ``GaussianNoise((0.02, 0.2))`` for bytes, which are divided by 255, is
-        noise of 5 to 51 grey levels.
+        "auto" is "gaussian_noise", and of texts "token_masking". Strengths are in scaled units:
+        ``GaussianNoise((0.02, 0.2))`` for bytes, which are divided by 255, is noise of 5 to 51 grey levels.
 
     Examples
     --------
@@ -52,28 +53,51 @@ class DenoisingAutoencoder(PictureEstimator):
     """
 
     bottleneck: Any = "auto"
-    corruption: Any = "gaussian_noise"
+    corruption: Any = "auto"
 
     allowed: ClassVar[dict[str, Check]] = PictureEstimator.allowed | {
-        "bottleneck": either(choice(["auto"]), PictureEstimator.allowed["bottleneck"])
+        "bottleneck": either(choice(["auto"]), PictureEstimator.allowed["bottleneck"]),
+        "corruption": either(choice(["auto"]), PictureEstimator.allowed["corruption"]),
     }
     takes_target: ClassVar[bool] = True
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """Rows of X, with clean targets where y has X's shape; labels (one axis) are ignored."""
-        x, mask = self._read_images(X, reset=reset)
+        x, mask = self._read_masked(X, reset=reset)
         name, clean = "y (the clean rows)", adapters.read(y, "y")
+        if self._layout != "rows":
+            return self._with_clean(Batch(x, x_mask=mask), clean, name)
         if not is_list_of_images(clean):
             clean = np.asarray(clean)
             if clean.ndim < 2:
                 return Batch(x, x_mask=mask)
             if not fits(clean.shape[1:], self._sample_shape):
                 raise DataError(f"{name} must hold samples of X's shape {self._sample_shape}, got {clean.shape[1:]}")
-        target, y_mask = self._read_images(clean, name=name)
+        target, y_mask = self._read_masked(clean, name=name)
         if target.shape != x.shape:
             raise DataError(f"{name} must have X's shape {tuple(x.shape)}, got {tuple(target.shape)}")
         check_same_sizes(x, mask, y_mask, "y")
         return Batch(x, target, mask, y_mask)
+
+    def _with_clean(self, rows: Batch, clean: Any, name: str) -> Batch:
+        """Series or texts with their clean ones, where y is such; labels are ignored."""
+        if clean is None or all(
+            np.ndim(one) == 0 and isinstance(one, str) is (self._layout == "series") for one in clean
+        ):
+            return rows
+        target, y_mask = self._read_masked(clean, name=name)
+        if len(target) != len(rows.x):
+            raise DataError(f"{name} must hold one for each of the {len(rows.x)} rows of X, got {len(target)}")
+        if self._layout == "series":
+            if target.shape != rows.x.shape:
+                raise DataError(f"{name} must have X's shape {tuple(rows.x.shape)}, got {tuple(target.shape)}")
+            check_same_sizes(rows.x, rows.x_mask, y_mask, "y")
+        return rows._replace(y=target, y_mask=y_mask)
+
+    def _corruption(self) -> Corruption | None:
+        if self.corruption == "auto":
+            return TokenMasking() if self._layout == "texts" else GaussianNoise()
+        return super()._corruption()
 
     def _encoder_for(self, space: Space) -> Encoder:
         return UNetEncoder(global_residual=True) if self.encoder == "unet" else super()._encoder_for(space)
@@ -90,13 +114,21 @@ class DenoisingAutoencoder(PictureEstimator):
             self.module_.corruption = None
         return scaled
 
-    def corrupt(self, X: Any, random_state: Any = 0) -> np.ndarray:
+    def corrupt(self, X: Any, random_state: Any = 0) -> Any:
         """X as the encoder sees it in training: damaged, in the user's units and layout."""
         model = self._fitted("corrupt")
-        x = self._read(X)
-        if model.corruption is None:
-            return self._frame(self._user_units(x))
+        rows = self._read(X)
+        seen = Seen(model.scale(rows.x.to(model.device))[0], Bypass(mask=rows.x_mask))
         with torch.no_grad():
-            seen = model.corruption(Seen(model.scale(x.to(model.device))[0]), seeded_noise(seed_of(random_state)))
+            if model.corruption is not None:
+                seen = model.corruption(seen, seeded_noise(seed_of(random_state)))
             damaged = seen.x if model.scaler is None else model.scaler.inverse(seen.x)
-        return self._frame(self._user_units(damaged.cpu().float()))
+        if self._layout == "texts":
+            return self._damaged_texts(damaged, seen.bypass.mask)
+        return self._frame(self._user_units(damaged.cpu().float(), rows.x_mask))
+
+    def _damaged_texts(self, classes: torch.Tensor, mask: torch.Tensor | None) -> list[str]:
+        """Texts, without the pieces that are hidden."""
+        known = classes < self.tokenizer_.vocabulary_size
+        known = known if mask is None else known & mask
+        return self.tokenizer_.decode([row[kept].tolist() for row, kept in zip(classes, known, strict=True)])  # type: ignore[no-any-return]

@@ -13,14 +13,15 @@ from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from torch import Tensor
 
-from isthmus import adapters
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
 from isthmus.estimators.inputs import Inputs, check_finite, check_targets, each_size, fits, one_array
 from isthmus.estimators.parameters import seed_of
+from isthmus.estimators.sequences import lengths_of, without_unknown
 from isthmus.model import EncoderDecoder
+from isthmus.nn.decoding import unrolled, write
 from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
-from isthmus.types import Batch, Latent, Noise
+from isthmus.types import Batch, Bypass, Latent, Noise
 
 __all__ = ["Inference", "NotFittedError"]
 
@@ -61,17 +62,29 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     # ------------------------------------------------------------------ code and reconstruction
 
     @each_size
-    def transform(self, X: Any) -> np.ndarray:
-        """The code of each row: ``(n, latent_dim)``, the posterior's mean where there is one, float32."""
+    def transform(self, X: Any) -> Any:
+        """The code of each row: ``(n, latent_dim)``, the posterior's mean where there is one, float32.
+
+        Where an encoder of sequences gives a code a position, and lengths differ, a list of ``(T, latent_dim)``.
+        """
         self._fitted("transform")
-        codes = self._encode_rows(self._read(X)).float().numpy()
+        rows = self._read(X)
+        codes = self._encode_rows(rows).float().numpy()
+        if self._layout != "rows" and codes.ndim > 2 and rows.x_mask is not None:
+            return [code[:length] for code, length in zip(codes, rows.x_mask.sum(1).tolist(), strict=True)]
         wanted = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
         if codes.ndim > 2 and wanted != "default":
             raise UnsupportedError(f"set_output needs codes that are vectors, got shape {codes.shape}")
         return codes
 
-    def inverse_transform(self, Z: Any) -> np.ndarray:
+    def inverse_transform(self, Z: Any, lengths: Any = None) -> Any:
         """The prediction for each code, in the user's units and layout.
+
+        Parameters
+        ----------
+        Z : array of shape (n, latent_dim)
+        lengths : int or array of shape (n,), optional
+            Of series, and of texts in pieces; None: as long as the longest of training, and texts until they end.
 
         Raises
         ------
@@ -88,27 +101,57 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
             raise DataError(f"Z must hold at least one code, got shape {codes.shape}")
         if not np.isfinite(codes).all():
             raise DataError("Z must be finite, got NaN or infinity")
+        if lengths is not None and self._layout == "rows":
+            raise DataError(f"lengths are for series and texts, and this model has neither, got {lengths!r:.60}")
         z = torch.from_numpy(np.array(codes, dtype=np.float64)).to(model.dtype)
         check_finite(z, "Z")
-        return self._frame(self._user_units(self._decode_rows(z)))
+        return self._decoded(z, lengths)
+
+    def _decoded(self, z: Tensor, lengths: Any = None) -> Any:
+        """Codes to rows as the user gave theirs."""
+        mask = None if self._layout == "rows" else lengths_of(lengths, len(z), self._longest)
+        if self._layout == "texts":
+            return self._texts(Batch(z, x_mask=None if lengths is None else mask), lambda rows: Latent(rows.x))
+        decoded = self._decode_rows(Batch(z, x_mask=mask))
+        ragged = mask is not None and not mask.all()
+        return self._frame(self._user_units(decoded, mask if ragged else None))
 
     @each_size
-    def reconstruct(self, X: Any) -> np.ndarray:
-        """What the model makes of X, uncorrupted, at the posterior's mean: X's shape and units."""
-        self._fitted("reconstruct")
-        x = self._read(X)
-        result = self._predictions(x)
-        return self._frame(self._user_units(result if x.dtype == torch.float64 else result.float()))
+    def reconstruct(self, X: Any) -> Any:
+        """What the model makes of X, uncorrupted, at the posterior's mean: X's shape and units.
 
-    @torch.no_grad()
-    def _predictions(self, x: Tensor) -> Tensor:
-        """The prediction for each row, ``(n, *target)``, on the CPU."""
-        return torch.cat([self._predict_rows(rows)[:n].cpu() for rows, n in self._chunks(x)])
+        Each series, and each text in pieces, has the length it was given with.
+        """
+        model = self._fitted("reconstruct")
+        rows = self._read(X)
+        if self._layout == "texts":
+            return self._texts(rows, lambda batch: model.encode(batch, noise=torch.zeros_like)[2])
+        result = self._mapped(self._predict_rows, rows)
+        result = result if rows.x.dtype == torch.float64 else result.float()
+        return self._frame(self._user_units(result, rows.x_mask))
 
     def _predict_rows(self, rows: Batch) -> Tensor:
         """The prediction for one batch, at the posterior's mean."""
-        model = self.module_
-        return model.prediction(model(rows, corrupt=False, noise=torch.zeros_like).output)
+        model, decoder = self.module_, self.module_.decoder
+        if not decoder.stepwise:
+            return model.prediction(model(rows, corrupt=False, noise=torch.zeros_like).output)
+        state = decoder.start(model.encode(rows, noise=torch.zeros_like)[2])  # type: ignore[operator]
+        first = rows.x.new_zeros(len(rows.x), rows.x.shape[-1], dtype=model.dtype)
+        output = unrolled(decoder.step, state, first, rows.x.shape[1], model.loss.mean)  # type: ignore[arg-type]
+        return model.prediction(output)
+
+    @torch.no_grad()
+    def _texts(self, rows: Batch, latent_of: Callable[[Batch], Latent]) -> list[str]:
+        """The text of each row's latent, as long as its mask where it has one, else until it ends."""
+        classes: list[list[int]] = [[]] * len(rows.x)
+        decoder, end = self.module_.decoder, self.tokenizer_.vocabulary_size
+        for batch, index in self._chunks(rows):
+            latent, lengths = latent_of(batch), None if batch.x_mask is None else batch.x_mask.sum(1).cpu()
+            step, state = without_unknown(decoder.step), decoder.start(latent)  # type: ignore[operator]
+            found = write(step, state, len(batch.x), end + 1, end, self._longest, lengths=lengths)
+            for place, written in zip(index.tolist(), found, strict=False):  # without the rows that fill the chunk
+                classes[place] = written.classes
+        return self.tokenizer_.decode(classes)  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------------ scores
 
@@ -122,20 +165,22 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         self._fitted("score_samples")
         return self._over_rows(self._read_targets(X), self._score_rows, SCORE_DRAWS)
 
-    def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Tensor:
+    def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Batch:
         """As that of `Inputs`; what scales to infinity is refused."""
-        x, model = super()._read(data, reset=reset, name=name), self.module_
-        ends = torch.stack([x.amin(0), x.amax(0)])  # of each number of a row: scalers keep order; aminmax is slow
-        check_finite(model.scale(ends.to(model.device))[0], name)
-        return x
+        rows, model = super()._read(data, reset=reset, name=name), self.module_
+        if model.space.classes is None:
+            x = rows.x
+            ends = torch.stack([x.amin(0), x.amax(0)])  # of each number of a row: scalers keep order; aminmax is slow
+            check_finite(model.scale(ends.to(model.device))[0], name)
+        return rows
 
-    def _read_targets(self, X: Any) -> Tensor:
+    def _read_targets(self, X: Any) -> Batch:
         """X, refused where the loss allows no such target."""
-        x, model = self._read(X), self.module_
+        rows, model = self._read(X), self.module_
         if model.loss.bounds is not None:
-            for rows in x.split(max(1, 2**20 // x[0].numel())):
-                check_targets(model, Batch(model.scale(rows.to(model.device))[0]))
-        return x
+            for x in rows.x.split(max(1, 2**20 // rows.x[0].numel())):
+                check_targets(model, Batch(model.scale(x.to(model.device))[0]))
+        return rows
 
     def _score_rows(self, rows: Batch) -> Tensor:
         """The score of one batch, differentiable in x."""
@@ -187,21 +232,24 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """
         model = self._fitted("log_likelihood")
         _check_samples(n_samples)
-        x, noise, results = self._read_targets(X), seeded_noise(seed_of(random_state)), []
-        with torch.no_grad():
-            for rows, n in self._chunks(x, max(PAD, CHUNK // min(n_samples, 64))):
-                total = torch.full((len(rows.x),), -math.inf, dtype=torch.float64)
-                for start in range(0, n_samples, 64):
-                    k = min(64, n_samples - start)
-                    log_w = log_weights(model(rows, k, False, noise), model).double().cpu().view(-1, k)
-                    total = torch.logaddexp(total, log_w.logsumexp(1))
-                results.append((total - math.log(n_samples) + self._log_volume(rows).double().cpu())[:n])
-        return torch.cat(results).numpy()
+        noise = seeded_noise(seed_of(random_state))
+
+        def of(rows: Batch) -> Tensor:
+            total = torch.full((len(rows.x),), -math.inf, dtype=torch.float64)
+            for start in range(0, n_samples, 64):
+                k = min(64, n_samples - start)
+                log_w = log_weights(model(rows, k, False, noise), model).double().cpu().view(-1, k)
+                total = torch.logaddexp(total, log_w.logsumexp(1))
+            return total - math.log(n_samples) + self._log_volume(rows).double().cpu()
+
+        return self._over_rows(self._read_targets(X), of, min(n_samples, 64))
 
     # ------------------------------------------------------------------ generation
 
-    def sample(self, n: int = 1, *, mean: bool = False, random_state: Any = None) -> np.ndarray:
+    def sample(self, n: int = 1, *, mean: bool = False, lengths: Any = None, random_state: Any = None) -> Any:
         """n rows drawn from p(z) p(x|z), in the user's units; ``mean`` gives E[x|z] in place of a draw.
+
+        Of texts the likeliest for each z are written. ``lengths`` is as in `inverse_transform`.
 
         Raises
         ------
@@ -212,48 +260,84 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ParameterError(f"n must be a whole number of at least 1, got {n!r}")
         self._refuse_skips("sample")
+        if lengths is not None and self._layout == "rows":
+            raise DataError(f"lengths are for series and texts, and this model has neither, got {lengths!r:.60}")
         seed = self._seed() if random_state is None else seed_of(random_state)
+        mask = None if self._layout == "rows" else lengths_of(lengths, int(n), self._longest)
         with torch.no_grad(), isolated_rng(seed, model.device):
-            output = model.decode(model.bottleneck.sample(int(n)))
+            latent = model.bottleneck.sample(int(n))
+            if self._layout == "texts":
+                return self._decoded(latent.z, lengths)
+            output = model.decode(latent._replace(bypass=latent.bypass._replace(mask=mask)))
             drawn = model.loss.mean(output) if mean else model.loss.sample(output)
             if model.scaler is not None and model.scales_target:
                 drawn = model.scaler.inverse(drawn)
-        return self._frame(self._user_units(drawn.cpu().float()))
+        return self._frame(self._user_units(drawn.cpu().float(), None if mask is None or mask.all() else mask))
 
     # ------------------------------------------------------------------ rows in chunks
 
-    def _chunks(self, x: Tensor, size: int = CHUNK) -> Iterator[tuple[Batch, int]]:
-        """Batches on the model's device, padded by repeating the last row, with their count of true rows."""
+    def _chunks(self, rows: Batch, size: int = CHUNK) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches on the model's device and the places of their rows; the last row fills a batch up.
+
+        With a mask, rows of like length come together, cut to the longest of them.
+        """
+        device, n, mask = self.module_.eval().device, len(rows.x), rows.x_mask
+        if mask is None:
+            lengths, order = torch.full((n,), self._positions(rows.x)), torch.arange(n)
+        else:
+            lengths, order = mask.sum(1).sort(stable=True)
+        start = 0
+        while start < n:
+            stop = _chunk_end(lengths, start, size)
+            longest, index = int(lengths[stop - 1]), order[start:stop]
+            short = -(stop - start) % PAD if min(size, POSITIONS // longest) >= PAD else 0
+            if mask is None:
+                x = torch.cat([rows.x[start:stop], rows.x[stop - 1 : stop].expand(short, *rows.x.shape[1:])])
+                chunk = Batch(x)
+            else:
+                filled = torch.cat([index, index[-1:].expand(short)])
+                x = rows.x[filled]
+                has_positions = x.dim() > 2 or not x.is_floating_point()  # a code has none
+                chunk = Batch(x[:, :longest] if has_positions else x, x_mask=mask[filled, :longest])
+            yield chunk.map(lambda field: field.to(device)), index
+            start = stop
+
+    def _positions(self, x: Tensor) -> int:
+        """Of one row; 1 for a row of a table."""
+        return x[0].numel() if not x.is_floating_point() and self._layout == "texts" else x[0, ..., 0].numel()
+
+    @torch.no_grad()
+    def _mapped(self, function: Callable[[Batch], Tensor], rows: Batch, size: int = CHUNK) -> Tensor:
+        """The function's rows ``(n, …)``, in the order given, on the CPU; shorter ones are padded with zeros."""
+        parts, order = [], []
+        for batch, index in self._chunks(rows, size):
+            parts.append(function(batch)[: len(index)].cpu())
+            order.append(index)
+        if rows.x_mask is None:
+            return torch.cat(parts)
+        if parts[0].dim() > 1:
+            longest = max(part.shape[1] for part in parts)
+            parts = [
+                torch.cat([part, part.new_zeros(len(part), longest - part.shape[1], *part.shape[2:])], 1)
+                for part in parts
+            ]
+        joined = torch.cat(parts)
+        return torch.empty_like(joined).index_copy_(0, torch.cat(order), joined)
+
+    def _over_rows(self, rows: Batch, function: Callable[[Batch], Tensor], n_samples: int = 1) -> np.ndarray:
+        return self._mapped(lambda batch: function(batch).double(), rows, max(PAD, CHUNK // n_samples)).numpy()
+
+    def _encode_rows(self, rows: Batch, scaled: bool = False) -> Tensor:
+        return self._mapped(lambda batch: self.module_.encode(batch, noise=torch.zeros_like, scaled=scaled)[2].z, rows)
+
+    def _decode_rows(self, codes: Batch) -> Tensor:
+        """Of codes as x; the mask, if any, says how long each row is to be."""
         model = self.module_
-        model.eval()
-        positions = x[0, ..., 0].numel()  # 1 for a row of a table
-        size = max(1, min(size, POSITIONS // positions))
-        pad = PAD if size >= PAD else 1
-        for rows in x.split(size - size % pad):
-            n = len(rows)
-            if short := -n % pad:
-                rows = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])])
-            yield Batch(rows.to(model.device)), n
 
-    @torch.no_grad()
-    def _over_rows(self, x: Tensor, function: Any, n_samples: int = 1) -> np.ndarray:
-        size = max(PAD, CHUNK // n_samples)
-        parts = [function(rows)[:n].double().cpu() for rows, n in self._chunks(x, size)]
-        return torch.cat(parts).numpy()
+        def decode(batch: Batch) -> Tensor:
+            return model.prediction(model.decode(Latent(batch.x, Bypass(mask=batch.x_mask))))
 
-    @torch.no_grad()
-    def _encode_rows(self, x: Tensor, scaled: bool = False) -> Tensor:
-        parts = []
-        for rows, n in self._chunks(x):
-            latent: Latent = self.module_.encode(rows, noise=torch.zeros_like, scaled=scaled)[2]
-            parts.append(latent.z[:n].cpu())
-        return torch.cat(parts)
-
-    @torch.no_grad()
-    def _decode_rows(self, z: Tensor) -> Tensor:
-        model = self.module_
-        parts = [model.prediction(model.decode(Latent(rows.x)))[:n].cpu() for rows, n in self._chunks(z)]
-        return torch.cat(parts).float()
+        return self._mapped(decode, codes).float()
 
     def _loss_of(self, rows: Batch) -> Tensor:
         model = self.module_
@@ -265,18 +349,16 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         model = self.module_
         if model.scaler is None or not model.scales_target:
             return torch.zeros(len(rows.x), device=model.device)
-        return model.scaler.log_volume(rows.x if rows.y is None else rows.y)
+        y, mask = (rows.x, rows.x_mask) if rows.y is None else (rows.y, rows.y_mask)
+        return model.scaler.log_volume(y, mask)
 
     # ------------------------------------------------------------------ the user's layout
 
-    def _user_units(self, prediction: Tensor) -> np.ndarray:
-        return adapters.channels_first(prediction, len(self._sample_shape) + 1, self._dims()).numpy()
-
-    def _frame(self, array: np.ndarray) -> Any:
+    def _frame(self, array: Any) -> Any:
         """A frame where ``set_output`` asks for one and the columns are known."""
         config = getattr(self, "_sklearn_output_config", {}).get("transform", "default")
         names = getattr(self, "feature_names_in_", None)
-        if config not in ("pandas", "polars") or names is None or array.ndim != 2:
+        if config not in ("pandas", "polars") or names is None or np.ndim(array) != 2:
             return array
         if config == "pandas":
             import pandas as pd
@@ -293,6 +375,14 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
                 f"{method} needs the code alone, and this model's skips go round it ({type(encoder).__name__}); "
                 "use an encoder without skips"
             )
+
+
+def _chunk_end(lengths: Tensor, start: int, size: int) -> int:
+    """Where the chunk ends that begins at start: at most so many rows, and `POSITIONS`; whole `PAD`s, where it can."""
+    stop = min(len(lengths), start + size)
+    while (stop - start) > (limit := max(1, POSITIONS // int(lengths[stop - 1]))):
+        stop = start + max(limit, (stop - start) // 2)
+    return stop - (stop - start) % PAD if stop < len(lengths) and stop - start >= PAD else stop
 
 
 def _check_samples(n_samples: Any) -> None:

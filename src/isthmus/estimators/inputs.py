@@ -14,9 +14,11 @@ from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError
+from isthmus.estimators.sequences import cut, layout_of, made_tokenizer, padded_texts, series
 from isthmus.images import looks_channels_last, stacked
 from isthmus.model import EncoderDecoder
 from isthmus.scalers import MinMaxScaler
+from isthmus.text import texts_of
 from isthmus.types import Batch
 
 __all__ = [
@@ -46,7 +48,7 @@ def each_size(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def wrapper(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         given = adapters.read(X, "X")
-        if is_list_of_images(given) and len({np.shape(picture) for picture in given}) > 1:
+        if self._layout == "rows" and is_list_of_images(given) and len({np.shape(picture) for picture in given}) > 1:
             results = [method(self, np.asarray(picture)[np.newaxis], *args, **kwargs)[0] for picture in given]
             return np.array(results) if np.ndim(results[0]) == 0 else results
         return method(self, given, *args, **kwargs)
@@ -55,21 +57,35 @@ def each_size(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Inputs:
-    """The road from the user's data to a tensor, channels last."""
+    """The road from the user's data to tensors, channels last, and back."""
 
     _sample_shape: tuple[int | None, ...]
+    _layout: str = "rows"
+    """What the training rows were: "rows" of a table or pictures, "series" or "texts"."""
+    _longest: int = 0
+    """Positions of the longest series or text of training."""
+    tokenizer_: Any
 
-    def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Tensor:
-        """Check the data, remember (or compare) its features, give ``(n, *shape)``."""
-        x, mask = self._read_images(data, reset=reset, name=name)
-        if mask is not None:
+    def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Batch:
+        """Check the data, remember (or compare) its features; a mask goes with sequences of several lengths."""
+        x, mask = self._read_masked(data, reset=reset, name=name)
+        if mask is not None and self._layout == "rows":
             raise DataError(f"{name} must hold samples of one size here, got several")
-        return x
+        return Batch(x, x_mask=mask)
 
-    def _read_images(self, data: Any, *, reset: bool = False, name: str = "X") -> tuple[Tensor, Tensor | None]:
-        """As `_read`; images of several sizes are padded, and a mask ``(n, *positions)`` says where they are."""
-        dims = self._dims()
-        given, mask = adapters.read(data, name), None
+    def _read_masked(self, data: Any, *, reset: bool = False, name: str = "X") -> tuple[Tensor, Tensor | None]:
+        """As `_read`; images of several sizes, too, are padded, and a mask ``(n, *positions)`` says where they are."""
+        given = adapters.read(data, name)
+        if reset:
+            self._layout = layout_of(given, self._encoder_given())
+        if self._layout == "texts":
+            return self._read_texts(given, reset, name)
+        return (
+            self._read_series(given, reset, name) if self._layout == "series" else self._read_rows(given, reset, name)
+        )
+
+    def _read_rows(self, given: Any, reset: bool, name: str) -> tuple[Tensor, Tensor | None]:
+        dims, mask = self._dims(), None
         if is_list_of_images(given):
             given, mask = stacked(given, name, dims)
         array = self._validate(given, reset=reset, name=name)
@@ -83,9 +99,43 @@ class Inputs:
         x = adapters.channels_last(adapters.to_tensor(array), dims, name)
         return x, None if mask is None else torch.from_numpy(mask)
 
+    def _read_series(self, given: Any, reset: bool, name: str) -> tuple[Tensor, Tensor | None]:
+        array, mask, flat = series(given, name)
+        shape = (None,) if flat else (None, array.shape[-1])
+        if reset:
+            if len(array) < 2:
+                raise DataError(f"{name} must hold at least 2 series, got {len(array)}")
+            self._sample_shape, self._longest = shape, array.shape[1]
+        elif shape != self._sample_shape:
+            wanted = str(self._sample_shape).replace("None", "T")
+            raise DataError(f"{name} must hold series of shape {wanted}, got {str(shape).replace('None', 'T')}")
+        return adapters.to_tensor(array), None if mask is None else torch.from_numpy(mask)
+
+    def _read_texts(self, given: Any, reset: bool, name: str) -> tuple[Tensor, Tensor | None]:
+        texts = texts_of(given, name)
+        if len(texts) < (2 if reset else 1):
+            raise DataError(f"{name} must hold at least {2 if reset else 1} texts, got {len(texts)}")
+        if reset:
+            self.tokenizer_ = made_tokenizer(getattr(self, "tokenizer", "word"), texts)
+            self._sample_shape = (None,)
+        x, mask = padded_texts(texts, self.tokenizer_, least=1)
+        if reset:
+            self._longest = x.shape[1]
+        return x, mask
+
+    def _user_units(self, values: Tensor, mask: Tensor | None = None) -> Any:
+        """Rows in the user's units, channels last, as the user gave theirs."""
+        if self._layout == "series":
+            return cut(values, mask, flat=len(self._sample_shape) == 1)
+        return adapters.channels_first(values, len(self._sample_shape) + 1, self._dims()).numpy()
+
+    def _encoder_given(self) -> Any:
+        """What decides how data are read."""
+        return getattr(self, "encoder", None)
+
     def _dims(self) -> int | None:
         """How many axes the encoder takes for positions, where it was told."""
-        return getattr(getattr(self, "encoder", None), "dims", None)
+        return getattr(self._encoder_given(), "dims", None)
 
     def _validate(self, data: Any, *, reset: bool, name: str) -> np.ndarray:
         owner = type(self).__name__

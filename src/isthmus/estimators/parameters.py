@@ -17,6 +17,7 @@ from isthmus.errors import ParameterError
 from isthmus.optimizers import Optimizer
 from isthmus.part import Part
 from isthmus.schedules import Schedule
+from isthmus.text import TOKENIZERS, TextTokenizer, Tokenizer
 from isthmus.training.callbacks import Callback
 
 __all__ = ["Parameters", "seed_of"]
@@ -37,7 +38,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     encoder : str or Encoder
         "auto" picks by the data: for tables (and, flattened, for images) an `MLPEncoder` of 256 and
         128 SiLU units, chosen with ``learning_rate`` and ``schedule`` on eleven tables
-        (``benchmarks/defaults.py``).
+        (``benchmarks/defaults.py``); for images a `ConvEncoder`; for texts and unequal series an `RNNEncoder`.
     decoder : str, Decoder or None
         None mirrors the encoder.
     bottleneck : str or Bottleneck
@@ -53,6 +54,8 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         steps: training that outliers do not bend (`Trimmed`).
     scale : {"auto", None, "standard", "min_max", "robust"} or Scaler
         The map from the user's units to the network's, learnt from the training rows.
+    tokenizer : {"word", "char", "bpe"} or Tokenizer
+        What cuts texts into pieces, where rows are texts: see `isthmus.text.TextTokenizer`.
     optimizer : {"adam", "adamw", "sgd", "lbfgs"} or Optimizer
     learning_rate : float
     schedule : {None, "constant", "linear", "cosine"} or Schedule
@@ -90,6 +93,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     penalties: Sequence[Any] = ()
     trim: float = 0.0
     scale: Any = "auto"
+    tokenizer: Any = "word"
     optimizer: Any = "adam"
     learning_rate: float = 3e-3
     schedule: Any = "cosine"
@@ -116,6 +120,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "penalties": instance((list, tuple), "a list of penalties"),
         "trim": number(0, 1, open_high=True),
         "scale": optional(_part("a scaler")),
+        "tokenizer": either(choice(TOKENIZERS), instance((Tokenizer, TextTokenizer), "a tokenizer")),
         "optimizer": either(instance(str, "the name of an optimizer"), instance(Optimizer, "an object of that kind")),
         "learning_rate": number(0, open_low=True),
         "schedule": optional(instance(str, "the name of a schedule"), instance(Schedule, "an object of that kind")),

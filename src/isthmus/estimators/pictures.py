@@ -61,11 +61,11 @@ class PictureEstimator(EncoderDecoderEstimator):
     allowed: ClassVar[dict[str, Check]] = EncoderDecoderEstimator.allowed | own
 
     def _build(self, rows: Batch) -> Batch:
-        dims = rows.x.dim() - 2
+        dims = rows.x.dim() - 2 if self._layout == "rows" else 0
         for name in ("patch_size", "augmentations", "tile_size"):
             given = getattr(self, name)
             if dims == 0 and given not in (None, "auto", (), []):
-                raise ParameterError(f"{name} must be left out for rows of a table, without positions, got {given!r}")
+                raise ParameterError(f"{name} must be left out where rows are no pictures, got {given!r}")
             if dims > 0 and name.endswith("size") and isinstance(given, (list, tuple)):
                 check_lengths(name, given, dims)
         self._changes()
@@ -91,7 +91,7 @@ class PictureEstimator(EncoderDecoderEstimator):
         return self.patch_size is not None or super()._any_size(rows)
 
     def _predict_rows(self, rows: Batch) -> Tensor:
-        if rows.x.dim() < 3:
+        if rows.x.dim() < 3 or self._layout != "rows":
             return super()._predict_rows(rows)
 
         def predict(x: Tensor) -> Tensor:

@@ -9,10 +9,14 @@ from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import persistence
+from isthmus.errors import FileError
 from isthmus.estimators.inference import NotFittedError
 from isthmus.persistence.layout import LEARNT_NAME
+from isthmus.text import TextTokenizer
 
 __all__ = ["Saving"]
+
+TOKENIZER = "tokenizer_"
 
 
 class Saving:
@@ -43,8 +47,15 @@ class Saving:
 
     def _learnt(self) -> dict[str, Any]:
         """Everything learnt but the line, by attribute."""
-        return {name: value for name, value in vars(self).items() if LEARNT_NAME.fullmatch(name)}
+        learnt = {name: value for name, value in vars(self).items() if LEARNT_NAME.fullmatch(name)}
+        for name, value in learnt.items():
+            if name.endswith(TOKENIZER):
+                if not isinstance(value, TextTokenizer):
+                    raise FileError(f"tokenizer: a {type(value).__name__} of your own cannot be saved as data")
+                learnt[name] = value.to_json()
+        return learnt
 
     def _restore(self, learnt: dict[str, Any]) -> None:
         """Take back what `_learnt` gave; the line is in place already."""
-        vars(self).update(learnt)
+        for name, value in learnt.items():
+            setattr(self, name, TextTokenizer.from_json(value) if name.endswith(TOKENIZER) else value)

@@ -110,7 +110,7 @@ class Segmenter(PictureEstimator):
             if getattr(self, name) is not None:
                 raise ParameterError(f"{name} must be None where multilabel=True, got {getattr(self, name)!r}")
         X, y = read_both(X, y)
-        x, x_mask = self._read_images(X, reset=reset)
+        x, x_mask = self._read_masked(X, reset=reset)
         if x.dim() < 3:
             wanted = "(n, T) with dims=1 in the encoder, (n, H, W), (n, C, H, W) or (n, C, D, H, W)"
             raise DataError(f"X must be signals, images or volumes, {wanted}, got a table of shape {tuple(x.shape)}")
@@ -218,7 +218,7 @@ class Segmenter(PictureEstimator):
     def predict_proba(self, X: Any) -> Any:
         """The probability of each label at each position, ``(n, K, *positions)``; a list for a list of sizes."""
         self._fitted("predict_proba")
-        return self._predictions(self._read(X)).movedim(-1, 1).contiguous().numpy()
+        return self._mapped(self._predict_rows, self._read(X)).movedim(-1, 1).contiguous().numpy()
 
     @each_size
     def predict(self, X: Any) -> Any:

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from isthmus import adapters, spec
 from isthmus.checks import Check, check_parameters, choice, either, instance, integer, number, optional
 from isthmus.encoders import RNNEncoder, TransformerEncoder
-from isthmus.errors import DataError, FileError, ParameterError, UnsupportedError
+from isthmus.errors import DataError, ParameterError, UnsupportedError
 from isthmus.estimators.base import EncoderDecoderEstimator
 from isthmus.estimators.parameters import seed_of
+from isthmus.estimators.sequences import made_tokenizer, padded_texts, without_unknown
 from isthmus.losses import CrossEntropy
 from isthmus.nn.decoding import Written, beam_search, drawn, likeliest, write
 from isthmus.part import Encoder, Loss, Scaler
@@ -120,8 +121,8 @@ class Seq2Seq(EncoderDecoderEstimator):
                 raise DataError(f"X must hold at least 2 texts, got {len(sources)}")
             self.source_tokenizer_, self.target_tokenizer_ = self._tokenizers(sources, targets)
             self._sample_shape = (None,)
-        x, x_mask = self._padded(sources, self.source_tokenizer_, least=1)
-        target, y_mask = self._padded(targets, self.target_tokenizer_)
+        x, x_mask = padded_texts(sources, self.source_tokenizer_, least=1)
+        target, y_mask = padded_texts(targets, self.target_tokenizer_)
         if reset:
             self.max_length_ = self.max_length or int(y_mask.sum(1).max())
             if self.max_length_ == 0:
@@ -133,33 +134,17 @@ class Seq2Seq(EncoderDecoderEstimator):
         if len(given) != 2:
             raise ParameterError(f"tokenizer must be one or a pair, the source's and the target's, got {len(given)}")
 
-        def made(tokenizer: Any, texts: list[str]) -> Any:
-            if isinstance(tokenizer, str):
-                return TextTokenizer(tokenizer, self.vocabulary_size, self.lower).fit(texts)
-            if not isinstance(tokenizer, Tokenizer):
-                raise ParameterError(
-                    f"tokenizer must be one of {list(TOKENIZERS)} or have encode, decode and vocabulary_size, "
-                    f"got {type(tokenizer).__name__}"
-                )
-            return tokenizer
-
-        return made(given[0], sources), made(given[1], targets)
-
-    @staticmethod
-    def _padded(texts: list[str], tokenizer: Tokenizer, least: int = 0) -> tuple[Tensor, Tensor]:
-        """Ids ``(n, T)``, 0 where there are none, and where there are some; at least so many a row."""
-        ids = [[*row, *[0] * (least - len(row))] for row in tokenizer.encode(texts)]
-        lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
-        padded = np.zeros(mask.shape, dtype=np.int64)
-        padded[mask] = [number for row in ids for number in row]
-        return torch.from_numpy(padded), torch.from_numpy(mask)
+        source, target = (
+            made_tokenizer(tokenizer, texts, self.vocabulary_size, self.lower)
+            for tokenizer, texts in zip(given, (sources, targets), strict=True)
+        )
+        return source, target
 
     def _sources(self, X: Any, name: str = "X") -> tuple[Tensor, Tensor]:
         texts = texts_of(adapters.read(X, name), name)
         if not texts:
             raise DataError(f"{name} must hold at least one text, got none")
-        return self._padded(texts, self.source_tokenizer_, least=1)
+        return padded_texts(texts, self.source_tokenizer_, least=1)
 
     # ------------------------------------------------------------------ parts
 
@@ -257,7 +242,7 @@ class Seq2Seq(EncoderDecoderEstimator):
             decoder, n = self.module_.decoder, len(latent.z)
             end = self.target_tokenizer_.vocabulary_size
             state = decoder.start(latent)  # type: ignore[operator]
-            step = self._without_unknown(decoder.step)
+            step = without_unknown(decoder.step)
             if beam_size == 1:
                 return [[one] for one in write(step, state, n, end + 1, end, longest, choose)]
             return beam_search(step, state, n, end + 1, end, longest, beam_size, length_penalty, n_best)
@@ -268,17 +253,6 @@ class Seq2Seq(EncoderDecoderEstimator):
             return texts
         ends = np.cumsum([len(row) for row in found]).tolist()
         return [texts[end - len(row) : end] for row, end in zip(found, ends, strict=True)]
-
-    @staticmethod
-    def _without_unknown(step: Any) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
-        """A step that gives class 0 no probability."""
-
-        def known(previous: Tensor, state: Any) -> tuple[Tensor, Any]:
-            logits, state = step(previous, state)
-            logits[:, 0] = -torch.inf
-            return logits, state
-
-        return known
 
     @torch.no_grad()
     def _over_sources(self, x: Tensor, mask: Tensor, function: Callable[[Latent], list[Any]]) -> list[Any]:
@@ -337,7 +311,7 @@ class Seq2Seq(EncoderDecoderEstimator):
         if target is None:
             (target,) = self.predict([source])
         x, x_mask = self._sources([source], "source")
-        y, y_mask = self._padded(texts_of([target], "target"), self.target_tokenizer_)
+        y, y_mask = padded_texts(texts_of([target], "target"), self.target_tokenizer_)
         with torch.no_grad():
             batch = Batch(x, y, x_mask, y_mask).map(lambda field: field.to(model.device))
             latent = model.encode(batch, noise=torch.zeros_like)[2]
@@ -366,21 +340,6 @@ class Seq2Seq(EncoderDecoderEstimator):
         """Refused: a target is no reconstruction of its source."""
         raise UnsupportedError("reconstruct needs an autoencoder; Seq2Seq writes targets with predict(sources)")
 
-    def inverse_transform(self, Z: Any) -> Any:
+    def inverse_transform(self, Z: Any, lengths: Any = None) -> Any:
         """Refused, as `reconstruct`."""
         raise UnsupportedError("inverse_transform needs an autoencoder; Seq2Seq writes targets with predict(sources)")
-
-    # ------------------------------------------------------------------ saving
-
-    def _learnt(self) -> dict[str, Any]:
-        learnt = super()._learnt()
-        for name in ("source_tokenizer_", "target_tokenizer_"):
-            if not isinstance(learnt[name], TextTokenizer):
-                raise FileError(f"tokenizer: a {type(learnt[name]).__name__} of your own cannot be saved as data")
-            learnt[name] = learnt[name].to_json()
-        return learnt
-
-    def _restore(self, learnt: dict[str, Any]) -> None:
-        for name in ("source_tokenizer_", "target_tokenizer_"):
-            learnt[name] = TextTokenizer.from_json(learnt[name])
-        super()._restore(learnt)

@@ -33,7 +33,7 @@ class SparseAutoencoder(EncoderDecoderEstimator):
     rho : float
         ρ, the mean activation asked for; for "kl".
     latent_dim : int or "auto"
-        "auto" is as wide as the input, at most 256.
+        "auto" is as wide as the input, at most 256; 256 for series and texts.
     bottleneck : str or Bottleneck
         "auto" is ``Dense("sigmoid")`` for "kl" and ``Dense("relu")`` for "l1".
 
@@ -69,7 +69,9 @@ class SparseAutoencoder(EncoderDecoderEstimator):
         return [KLSparsity(weight, self.rho) if self.sparsity == "kl" else L1Activity(weight)]  # type: ignore[arg-type]
 
     def _latent_dim(self, space: Space, bottleneck: Bottleneck) -> int | None:
-        return min(256, space.size or 1) if self.latent_dim == "auto" else int(self.latent_dim)
+        if self.latent_dim != "auto":
+            return int(self.latent_dim)
+        return 256 if self._layout != "rows" else min(256, space.size or 1)
 
     def mean_activations(self, X: Any) -> np.ndarray:
         """ρ̂ⱼ, the mean activation of each unit over all rows of X, ``(latent_dim,)``."""

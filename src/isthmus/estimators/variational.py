@@ -12,7 +12,7 @@ from isthmus import spec
 from isthmus.checks import Check, number
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.base import EncoderDecoderEstimator
-from isthmus.estimators.inputs import one_array
+from isthmus.estimators.inputs import fits, one_array
 from isthmus.part import Loss, Penalty
 from isthmus.penalties import KLPrior
 from isthmus.types import Batch
@@ -61,7 +61,7 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
         return [KLPrior(self.beta, self.free_bits)]
 
     def _loss_for(self, rows: Batch) -> Loss:
-        if self.loss != "auto":
+        if self.loss != "auto" or self._layout == "texts":
             return super()._loss_for(rows)
         target = rows.x
         binary = bool(((target == 0) | (target == 1)).all())
@@ -72,15 +72,15 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
     def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z|x), each ``(n, latent_dim)``."""
         model = self._fitted("posterior")
-        means, deviations = [], []
-        for rows, n in self._chunks(self._read(X)):
-            _, features, _ = model.encode(rows, noise=torch.zeros_like)
-            mean, log_variance = model.bottleneck.posterior(features)  # type: ignore[operator]
-            means.append(mean[:n].cpu())
-            deviations.append((0.5 * log_variance[:n]).exp().cpu())
-        return torch.cat(means).float().numpy(), torch.cat(deviations).float().numpy()
 
-    def interpolate(self, a: Any, b: Any, steps: int = 8) -> np.ndarray:
+        def of(rows: Batch) -> torch.Tensor:
+            mean, log_variance = model.bottleneck.posterior(model.encode(rows, noise=torch.zeros_like)[1])  # type: ignore[operator]
+            return torch.stack([mean, (0.5 * log_variance).exp()], -1)
+
+        mean, deviation = self._mapped(of, self._read(X)).float().unbind(-1)
+        return mean.numpy(), deviation.numpy()
+
+    def interpolate(self, a: Any, b: Any, steps: int = 8) -> Any:
         """From a to b in ``steps`` equal steps of the code's mean, ends included: ``(steps, *sample)``.
 
         Parameters
@@ -93,12 +93,24 @@ class VariationalAutoencoder(EncoderDecoderEstimator):
         self._fitted("interpolate")
         if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
             raise ParameterError(f"steps must be a whole number of at least 2, got {steps!r}")
-        ends = []
+        ends, lengths = [], []
         for name, sample in (("a", a), ("b", b)):
-            row = one_array(sample, name)
-            row = row[None] if row.shape == self._sample_shape else row
-            if row.shape != (1, *self._sample_shape):
-                raise DataError(f"{name} must be one sample of shape {self._sample_shape}, got {row.shape}")
-            ends.append(self._encode_rows(self._read(row, name=name)))
-        share = torch.linspace(0, 1, int(steps)).view(-1, *[1] * (ends[0].dim() - 1))
-        return self._frame(self._user_units(self._decode_rows(torch.lerp(ends[0], ends[1], share))))
+            rows = self._read(self._one(sample, name), name=name)
+            lengths.append(rows.x.shape[1] if rows.x_mask is None else int(rows.x_mask.sum()))
+            ends.append(self._encode_rows(rows))
+        share = torch.linspace(0, 1, int(steps))
+        z = torch.lerp(ends[0], ends[1], share.view(-1, *[1] * (ends[0].dim() - 1)))
+        between = (
+            np.linspace(lengths[0], lengths[1], int(steps)).round().astype(int) if self._layout == "series" else None
+        )
+        return self._decoded(z, between)
+
+    def _one(self, sample: Any, name: str) -> Any:
+        """One sample as rows of one."""
+        if self._layout == "texts":
+            return [sample] if isinstance(sample, str) else sample
+        row = one_array(sample, name)
+        row = row[None] if row.ndim == len(self._sample_shape) else row
+        if row.ndim != len(self._sample_shape) + 1 or len(row) != 1 or not fits(row.shape[1:], self._sample_shape):
+            raise DataError(f"{name} must be one sample of shape {self._sample_shape}, got {row.shape}")
+        return row

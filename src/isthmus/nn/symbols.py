@@ -53,9 +53,11 @@ def require_sequence(owner: str, space: Space) -> None:
 
 
 def positions_to_write(latent: Latent, out: Space) -> int:
-    """How many positions a decoder writes at once: its space's, or where that is free the mask's."""
+    """How many positions a decoder writes at once: its space's, or where that is free the mask's or the latent's."""
     if out.shape[0] is not None:
         return out.shape[0]
+    if latent.bypass.mask is None and latent.z.dim() > 2:
+        return latent.z.shape[1]
     if latent.bypass.mask is None:
         raise ShapeError("a decoder of free length must be told how many positions to write: give bypass.mask")
     return latent.bypass.mask.shape[1]

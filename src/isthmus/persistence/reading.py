@@ -21,7 +21,17 @@ from isthmus.optimizers import Optimizer
 from isthmus.part import Part
 from isthmus.persistence.data import Tensors, decode
 from isthmus.persistence.folder import digest, read_json, resolved, standing
-from isthmus.persistence.layout import FORMAT, HISTORY, LEARNT, LEARNT_NAME, SCHEMA, SPEC, WEIGHTS, estimators
+from isthmus.persistence.layout import (
+    DEFAULTED,
+    FORMAT,
+    HISTORY,
+    LEARNT,
+    LEARNT_NAME,
+    SCHEMA,
+    SPEC,
+    WEIGHTS,
+    estimators,
+)
 from isthmus.persistence.line import rebuild_line
 from isthmus.schedules import Schedule
 from isthmus.spec import FAMILIES, from_spec, registry
@@ -132,7 +142,7 @@ def _rebuild(node: Any, prefix: str, tensors: Tensors, parts: Sequence[type]) ->
         estimator.module_ = model.to(device)
     learnt = {}
     for name, value in node["learnt"].items():
-        if not LEARNT_NAME.fullmatch(name) or hasattr(type(estimator), name):
+        if not LEARNT_NAME.fullmatch(name) or (hasattr(type(estimator), name) and name not in DEFAULTED):
             raise FileError(f"{LEARNT}: {name!r} is no learnt attribute")
         learnt[name] = decode(value, tensors, _inner(tensors, parts))
     return estimator, learnt
