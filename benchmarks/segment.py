@@ -198,6 +198,7 @@ def draw(predict: Predict, path: Path) -> None:
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10, help="of training a run")
+    parser.add_argument("--choose-minutes", type=float, help="of a run that chooses the rate; as --minutes by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, with --threads 1")
@@ -213,9 +214,10 @@ def main(given: list[str] | None = None) -> None:
     runs = whole.setdefault("volume" if options.volume else "slices", {})
 
     def run(side: str, rate: float, seed: int, where: slice) -> dict[str, Any]:
-        key = f"{side}, {options.minutes:g} min, rate {rate:g}, seed {seed}, slices {where.start} to {where.stop - 1}"
+        minutes = options.choose_minutes or options.minutes if where == CHOOSE else options.minutes
+        key = f"{side}, {minutes:g} min, rate {rate:g}, seed {seed}, slices {where.start} to {where.stop - 1}"
         if key not in runs:
-            deadline = Deadline(options.minutes * 60, options.clock)
+            deadline = Deadline(minutes * 60, options.clock)
             predict, network = SIDES[side](deadline, rate, seed, options.volume)
             spent = {"epochs": deadline.epochs, "training_minutes": deadline.spent / 60, "clock": options.clock}
             runs[key] = {**figures(predict, where), **network, **spent, "threads": options.threads}
