@@ -225,7 +225,8 @@ def main(given: list[str] | None = None) -> None:
             options.out.write_text(json.dumps(whole, indent=1))
             if side == "isthmus" and where == TEST and not options.volume:
                 draw(predict, options.picture)
-        print(f"{key}: " + ", ".join(f"{name} {value:.4g}" for name, value in runs[key].items()), flush=True)
+        shown = {name: f"{value:.4g}" for name, value in runs[key].items() if not isinstance(value, str)}
+        print(f"{key}: " + ", ".join(f"{name} {value}" for name, value in shown.items()), flush=True)
         return runs[key]
 
     for side in sides:

@@ -1,0 +1,49 @@
+"""One long series in windows that overlap, and what is known of windows back to its time steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isthmus import adapters
+from isthmus.errors import DataError
+from isthmus.estimators.sequences import series
+
+__all__ = ["by_step", "long_series", "windows_of"]
+
+
+def long_series(data: Any, width: int, name: str = "X") -> np.ndarray:
+    """One series ``(T, D)``, of at least ``width`` steps, from ``(T,)``, ``(T, D)``, a frame or a path."""
+    given = adapters.read(data, name)
+    if given is None or isinstance(given, str) or not hasattr(given, "__len__"):
+        raise DataError(f"{name} must be one series, (T,) or (T, D), got {type(given).__name__}")
+    array = np.asarray(given)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biufO":
+        raise DataError(f"{name} must be one series of numbers, (T,) or (T, D), got {array.dtype} {array.shape}")
+    (array,), _, _ = series([array], name)
+    if len(array) < width:
+        raise DataError(f"{name} must have at least window={width} time steps, got {len(array)}")
+    return array.astype(np.float32 if array.dtype.itemsize < 4 else array.dtype)
+
+
+def windows_of(array: np.ndarray, width: int, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Windows ``(n, width, D)`` of a series ``(T, D)``, and where each begins; the last one ends with the series."""
+    last = len(array) - width
+    starts = np.union1d(np.arange(0, last + 1, stride), [last])
+    seen = np.lib.stride_tricks.sliding_window_view(array, width, axis=0)  # (T − width + 1, D, width)
+    return np.ascontiguousarray(seen[starts].swapaxes(1, 2)), starts
+
+
+def by_step(values: np.ndarray, starts: np.ndarray, width: int, length: int) -> np.ndarray:
+    """Of each time step the mean over the windows that cover it, ``(T, …)``.
+
+    ``values`` holds a number a window, ``(n,)``, or one a step of each window, ``(n, width, …)``.
+    """
+    total = np.zeros((length, *values.shape[2:]))
+    count = np.zeros(length)
+    for offset in range(width):
+        place = starts + offset  # distinct, so plain addition counts each once
+        total[place] += values if values.ndim == 1 else values[:, offset]
+        count[place] += 1
+    return total / count.reshape(-1, *[1] * (total.ndim - 1))
