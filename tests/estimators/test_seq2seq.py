@@ -193,7 +193,6 @@ def test_refused_before_training(arguments, data, kind, complaint):
         (lambda model: model.predict([]), "X must hold at least one text"),
         (lambda model: model.predict("abc"), "a list of texts, got str|X"),
         (lambda model: model.score_samples(TEST), "y must be the target texts"),
-        (lambda model: model.report(TEST, "page.html"), "report has no page for texts yet"),
         (lambda model: model.reconstruct(TEST), "reconstruct needs an autoencoder"),
         (lambda model: model.inverse_transform(TEST), "inverse_transform needs an autoencoder"),
     ],

@@ -332,10 +332,6 @@ class Seq2Seq(EncoderDecoderEstimator):
             return tokenizer.symbols(ids)
         return tokenizer.decode([[number] for number in ids])
 
-    def report(self, *arguments: Any, **named: Any) -> Any:
-        """Refused: there is no page for texts yet."""
-        raise UnsupportedError("report has no page for texts yet; predict, score_samples and attention show the model")
-
     def reconstruct(self, X: Any) -> Any:
         """Refused: a target is no reconstruction of its source."""
         raise UnsupportedError("reconstruct needs an autoencoder; Seq2Seq writes targets with predict(sources)")
