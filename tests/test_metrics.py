@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score, zero_one_loss
 
 from isthmus.errors import DataError, ParameterError
-from isthmus.metrics import boundary_f1, dice, iou, pixel_error, psnr, ssim
+from isthmus.metrics import boundary_f1, dice, edits, error_rate, iou, pixel_error, psnr, ssim
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.integers(0, 3, (4, 12, 9))
@@ -208,3 +208,41 @@ def test_without_scikit_image_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "skimage.metrics", None)
     with pytest.raises(DataError, match=r"ssim needs scikit-image: pip install 'isthmus\[images\]'"):
         ssim(PICTURES, NOISY, 1.0)
+
+
+# ---------------------------------------------------------------------- texts
+
+
+def test_error_rate_by_hand():
+    # kitten → sitting: two substitutions and one insertion, over 6 letters; the second pair is right
+    assert error_rate(["kitten"], ["sitting"]) == 3 / 6
+    assert error_rate(["kitten", "abc"], ["sitting", "abc"]) == 3 / 9
+    assert error_rate([["HH", "AH"], []], [[], ["T", "T", "T"]]) == 5 / 2  # more than all is wrong
+
+
+def test_error_rate_agrees_with_jiwer():
+    jiwer = pytest.importorskip("jiwer")
+    texts = [[" ".join(RNG.choice(list("abcd"), RNG.integers(1, 9))) for _ in range(50)] for _ in range(2)]
+    mine = error_rate(*([text.split() for text in side] for side in texts))
+    assert mine == pytest.approx(jiwer.wer(*texts), rel=1e-12)
+
+
+def test_edits_are_as_many_as_the_distance():
+    assert edits("abc", "xbcd") == [(0, 0), (1, 1), (2, 2), (None, 3)]
+    assert edits("abc", "c") == [(0, None), (1, None), (2, 0)]
+    for _ in range(20):
+        true, pred = ("".join(RNG.choice(list("ab"), RNG.integers(1, 8))) for _ in range(2))
+        way = edits(true, pred)
+        assert [i for i, _ in way if i is not None] == list(range(len(true)))
+        assert [j for _, j in way if j is not None] == list(range(len(pred)))
+        wrong = sum(i is None or j is None or true[i] != pred[j] for i, j in way)
+        assert wrong == round(error_rate([true], [pred]) * len(true))
+
+
+@pytest.mark.parametrize(
+    ("pair", "complaint"),
+    [(("ab", ["ab"]), "a text and 1"), ((["ab"], []), "got 1 and 0"), (([""], ["a"]), "at least one piece")],
+)
+def test_texts_that_cannot_be_held_together(pair, complaint):
+    with pytest.raises(DataError, match=complaint):
+        error_rate(*pair)

@@ -1,7 +1,8 @@
-"""How good a picture or a mask is: one number an image, and their mean.
+"""How good a picture or a mask is: one number an image, and their mean; and how good texts are.
 
 Images are an array ``(n, …)``, or a list where their sizes differ. Each measure is worked out for one
-image at a time, then averaged; none pools the pixels of several images.
+image at a time, then averaged; none pools the pixels of several images. `error_rate` alone pools: it counts
+the pieces of all texts, as is usual.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from isthmus.errors import DataError, ParameterError
 
-__all__ = ["boundary_f1", "dice", "iou", "pixel_error", "psnr", "ssim"]
+__all__ = ["boundary_f1", "dice", "edits", "error_rate", "iou", "pixel_error", "psnr", "ssim"]
 
 
 def psnr(y_true: Any, y_pred: Any, data_range: float | None = None) -> float:
@@ -155,6 +156,61 @@ def pixel_error(y_true: Any, y_pred: Any, ignore_label: int | None = None) -> fl
         return (true != pred)[counts].mean() if counts.any() else 0.0
 
     return _mean(of, y_true, y_pred, of_labels=True)
+
+
+# ---------------------------------------------------------------------- texts
+
+
+def error_rate(references: Sequence[Sequence[Any]], found: Sequence[Sequence[Any]]) -> float:
+    """Substitutions, deletions and insertions, the fewest that do, over all pieces of the references.
+
+    0 is perfect; it may exceed 1. Of words it is the word error rate, of phonemes the phoneme error rate, of plain
+    texts, whose pieces are characters, the character error rate.
+
+    Parameters
+    ----------
+    references, found : list of sequences
+        Pieces of each text, such as ``"HH AH L OW".split()``.
+    """
+    if isinstance(references, str) or isinstance(found, str) or len(references) != len(found):
+        sizes = " and ".join("a text" if isinstance(given, str) else str(len(given)) for given in (references, found))
+        raise DataError(f"references and found must be lists of equally many sequences, got {sizes}")
+    pieces = sum(map(len, references))
+    if not pieces:
+        raise DataError("references must hold at least one piece, got none")
+    return sum(int(_distances(*pair)[-1, -1]) for pair in zip(references, found, strict=True)) / pieces
+
+
+def edits(reference: Sequence[Any], found: Sequence[Any]) -> list[tuple[int | None, int | None]]:
+    """A shortest way from one to the other: positions in both, None where one has nothing beside the other's piece."""
+    table, way = _distances(reference, found), []
+    i, j = len(reference), len(found)
+    while i or j:
+        wrong = i and j and reference[i - 1] != found[j - 1]
+        if i and j and table[i, j] == table[i - 1, j - 1] + wrong:
+            i, j = i - 1, j - 1
+            way.append((i, j))
+        elif i and table[i, j] == table[i - 1, j] + 1:
+            i -= 1
+            way.append((i, None))
+        else:
+            j -= 1
+            way.append((None, j))
+    return way[::-1]
+
+
+def _distances(reference: Sequence[Any], found: Sequence[Any]) -> np.ndarray:
+    """The edit distance (Levenshtein 1966) of every beginning of one to every one of the other, ``(n + 1, m + 1)``."""
+    codes: dict[Any, int] = {}
+    true, pred = (np.array([codes.setdefault(piece, len(codes)) for piece in row], int) for row in (reference, found))
+    along = np.arange(len(pred) + 1)
+    table = np.empty((len(true) + 1, len(along)), int)
+    table[0] = along
+    for row, code in enumerate(true):
+        above = table[row]
+        best = np.minimum(above[1:] + 1, above[:-1] + (pred != code))  # all but insertions, which cost 1 a step
+        table[row + 1] = np.minimum.accumulate(np.concatenate([[row + 1], best]) - along) + along
+    return table
 
 
 # ---------------------------------------------------------------------- image by image
