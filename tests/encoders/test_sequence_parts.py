@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from isthmus.decoders import RNNDecoder, TransformerDecoder
@@ -14,6 +15,7 @@ from isthmus.errors import IsthmusError, ParameterError, ShapeError
 from isthmus.nn.attention import Attention, attended, rotated, sinusoids
 from isthmus.nn.dropout import Dropout
 from isthmus.nn.recurrent import Recurrent, reversed_rows
+from isthmus.nn.symbols import Symbols
 from isthmus.types import Bypass, Latent, Seen, Space
 from toys import randn
 
@@ -36,6 +38,8 @@ ENCODERS = [
 ]
 DECODERS = [
     *(RNNDecoder(6, 2, cell) for cell in ("gru", "lstm")),
+    RNNDecoder(6, repeat_latent=True, word_dropout=0.5),
+    TransformerDecoder(**SMALL, word_dropout=0.5),
     *(RNNDecoder(6, 1, cell, score) for cell in ("gru", "lstm") for score in ("additive", "multiplicative", "dot")),
     RNNDecoder(6, 2, attention="additive", input_feeding=True),
     *(TransformerDecoder(**SMALL, positions=where) for where in ("sinusoidal", "learnt", "rotary")),
@@ -112,7 +116,9 @@ def test_what_is_masked_is_not_read(decoder):
     torch.testing.assert_close(part(latent, teacher), part(other, teacher), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("decoder", [RNNDecoder(6), TransformerDecoder(**SMALL)], ids=repr)
+@pytest.mark.parametrize(
+    "decoder", [RNNDecoder(6), RNNDecoder(6, repeat_latent=True), TransformerDecoder(**SMALL)], ids=repr
+)
 def test_numbers_from_a_vector_are_written_at_once(decoder):
     part = type(decoder)(**(decoder.get_params() | {"autoregressive": False}))
     part.build(Space((5,)), NUMBERS, NUMBERS).eval()
@@ -265,3 +271,26 @@ def test_refused_by_name(make, complaint):
     with pytest.raises(IsthmusError, match=complaint) as caught:
         make()
     assert isinstance(caught.value, (ParameterError, ShapeError))
+
+
+def test_word_dropout_hides_words_in_training_alone():
+    """The share that it says, never what begins a sequence, and not in prediction."""
+    symbols = Symbols(Space((None,), classes=4), 3, extra=2, word_dropout=0.3)
+    nn.init.zeros_(symbols.table.weight)
+    symbols.table.weight.data[symbols.blank] = 1
+    x = torch.arange(4).repeat(20_000, 1)
+    hidden = symbols(x)[..., 0] > 0
+    torch.testing.assert_close(hidden.double().mean(), torch.tensor(0.3).double(), atol=0.005, rtol=0)
+    assert not symbols(torch.full_like(x, 5)).any()
+    assert not symbols.eval()(x).any()
+
+
+def test_a_repeated_latent_moves_late_steps_more():
+    """Read at the start alone, a latent is half forgotten after many steps of an untrained GRU."""
+    latent, teacher = Latent(torch.randn(1, 5).requires_grad_()), torch.zeros(1, 30, dtype=torch.long)
+    slopes = []
+    for repeated in (False, True):
+        torch.manual_seed(0)
+        part = RNNDecoder(16, repeat_latent=repeated).build(Space((5,)), Space((None, 9)), WORDS)
+        slopes.append(torch.autograd.grad(part(latent, teacher)[:, -1].sum(), latent.z)[0].norm())
+    assert slopes[1] > 10 * slopes[0]

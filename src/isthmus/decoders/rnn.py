@@ -20,7 +20,8 @@ __all__ = ["RNNDecoder"]
 
 
 class State(NamedTuple):
-    """Hidden states ``(B, layers, H)``, the last attentional vector, and the memory with its keys and mask."""
+    """Hidden states ``(B, layers, H)``, what is read beside a symbol ``(B, 1, …)`` (the last attentional vector,
+    or the latent), and the memory with its keys and mask."""
 
     hidden: tuple[Tensor, ...]
     feed: Tensor | None
@@ -65,6 +66,11 @@ class RNNDecoder(Decoder):
         Width of a class's vector; None: ``hidden_size``.
     autoregressive : bool, optional
         None: for targets of classes, and where the latent is a sequence.
+    word_dropout : float
+        Share of the teacher's classes that a blank hides in training, so that the latent must tell what they
+        were (Bowman et al. 2016).
+    repeat_latent : bool
+        A latent vector is read at every step, too, beside what was written last (Cho et al. 2014).
     """
 
     formula: ClassVar[str] = "hₜ = cell([yₜ₋₁; h̃ₜ₋₁], hₜ₋₁);  h̃ₜ = tanh(W [cₜ; hₜ]);  output = V h̃ₜ"
@@ -77,7 +83,9 @@ class RNNDecoder(Decoder):
         "input_feeding": instance(bool, "True or False"),
         "dropout": number(0, 1, open_high=True),
         "embedding_dim": optional(integer(1)),
+        "word_dropout": number(0, 1, open_high=True),
         "autoregressive": optional(instance(bool, "True or False")),
+        "repeat_latent": instance(bool, "True or False"),
     }
 
     def __init__(
@@ -90,6 +98,8 @@ class RNNDecoder(Decoder):
         dropout: float = 0.0,
         embedding_dim: int | None = None,
         autoregressive: bool | None = None,
+        word_dropout: float = 0.0,
+        repeat_latent: bool = False,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
@@ -100,6 +110,8 @@ class RNNDecoder(Decoder):
         self.dropout = dropout
         self.embedding_dim = embedding_dim
         self.autoregressive = autoregressive
+        self.word_dropout = word_dropout
+        self.repeat_latent = repeat_latent
 
     @classmethod
     def mirror(cls, encoder: Encoder) -> RNNDecoder:
@@ -131,8 +143,10 @@ class RNNDecoder(Decoder):
             raise ShapeError("rnn decoder: autoregressive must be True for classes and for a latent sequence")
         width, size = (space.shape[-1] or 1) + space.condition, self.hidden_size
         embedded = self.embedding_dim or size
-        self.symbols = Symbols(target, embedded, extra=2) if self.stepwise else None
-        entering = (embedded if self.stepwise else width) + (size if self.input_feeding else 0)
+        self.symbols = Symbols(target, embedded, 2, self.word_dropout) if self.stepwise else None
+        self.repeats = self.repeat_latent and whole and self.stepwise
+        fed = size if self.input_feeding else width if self.repeats else 0
+        entering = (embedded if self.stepwise else width) + fed
         self.recurrent = Recurrent(self.cell, entering, size, self.num_layers, dropout=self.dropout)
         self.begin = nn.Linear(width, size * self.num_layers * self.recurrent.n_states)
         if self.attention is not None:
@@ -180,7 +194,7 @@ class RNNDecoder(Decoder):
         parts = self.begin(whole).tanh().unflatten(-1, (self.recurrent.n_states, self.num_layers, -1))
         hidden = tuple(parts.unbind(1))
         if self.attention is None:
-            return State(hidden, None, None, None, None)
+            return State(hidden, z.unsqueeze(1) if self.repeats else None, None, None, None)
         feed = z.new_zeros(len(z), 1, self.hidden_size) if self.input_feeding else None
         return State(hidden, feed, z, self.attend.keys(z), mask)
 
@@ -202,7 +216,7 @@ class RNNDecoder(Decoder):
         return self.recurrent.dropout(h), state._replace(hidden=hidden)
 
     def _with_feed(self, x: Tensor, state: State) -> Tensor:
-        return x if state.feed is None else torch.cat([x, state.feed], -1)
+        return x if state.feed is None else torch.cat([x, state.feed.expand(-1, x.shape[1], -1)], -1)
 
 
 def with_told(latent: Latent) -> Tensor:

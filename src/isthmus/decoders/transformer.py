@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isthmus.checks import instance, optional
+from isthmus.checks import instance, number, optional
 from isthmus.errors import ShapeError
 from isthmus.nn.dropout import Dropout
 from isthmus.nn.symbols import Symbols, positions_to_write, require_sequence
@@ -51,12 +51,16 @@ class TransformerDecoder(Decoder):
         The map to the classes has the weights of their vectors (Press & Wolf 2017).
     autoregressive : bool, optional
         None: for targets of classes.
+    word_dropout : float
+        Share of the teacher's classes that a blank hides in training, so that the latent must tell what they
+        were (Bowman et al. 2016).
     """
 
     formula: ClassVar[str] = "y ← y + causal attention;  y ← y + attention to z;  y ← y + W₂ a(W₁ norm y)"
     stepwise = True
     allowed: ClassVar = TRANSFORMER_PARAMETERS | {
         "tied": instance(bool, "True or False"),
+        "word_dropout": number(0, 1, open_high=True),
         "autoregressive": optional(instance(bool, "True or False")),
     }
 
@@ -73,6 +77,7 @@ class TransformerDecoder(Decoder):
         tied: bool = True,
         max_length: int = 1024,
         autoregressive: bool | None = None,
+        word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.d_model = d_model
@@ -86,6 +91,7 @@ class TransformerDecoder(Decoder):
         self.tied = tied
         self.max_length = max_length
         self.autoregressive = autoregressive
+        self.word_dropout = word_dropout
 
     @classmethod
     def mirror(cls, encoder: Encoder) -> TransformerDecoder:
@@ -107,7 +113,7 @@ class TransformerDecoder(Decoder):
         self.stepwise = target.classes is not None if self.autoregressive is None else self.autoregressive
         if target.classes is not None and not self.stepwise:
             raise ShapeError("transformer decoder: autoregressive must be True for classes")
-        self.symbols = Symbols(target, self.d_model, extra=2) if self.stepwise else None
+        self.symbols = Symbols(target, self.d_model, 2, self.word_dropout) if self.stepwise else None
         self.query = None if self.stepwise else nn.Parameter(torch.randn(self.d_model) / self.d_model**0.5)
         self.where = Positions(self.positions, self.d_model, self.max_length)
         width = (space.shape[-1] or 1) + space.condition

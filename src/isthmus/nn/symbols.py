@@ -26,19 +26,26 @@ class Symbols(nn.Module):
     width : int
     extra : int
         Classes beside those of the space: what begins, ends or hides.
+    word_dropout : float
+        Share of the space's own classes that in training a blank, one more class, stands for (Bowman et al. 2016).
     """
 
-    def __init__(self, space: Space, width: int, extra: int = 0) -> None:
+    def __init__(self, space: Space, width: int, extra: int = 0, word_dropout: float = 0.0) -> None:
         super().__init__()
         self.scale = math.sqrt(width)
+        self.classes, self.word_dropout = space.classes or 0, word_dropout
+        self.blank = self.classes + extra
         self.table: nn.Embedding | nn.Linear
         if space.classes is not None:
-            self.table = nn.Embedding(space.classes + extra, width)
+            self.table = nn.Embedding(self.blank + (word_dropout > 0), width)
             nn.init.normal_(self.table.weight, std=1 / self.scale)
         else:
             self.table = nn.Linear(space.shape[-1] or 1, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.word_dropout > 0 and not x.is_floating_point():
+            lost = torch.rand(x.shape, device=x.device) < self.word_dropout
+            x = torch.where(lost & (x < self.classes), self.blank, x)
         vectors: Tensor = self.table(x)
         return vectors * self.scale if isinstance(self.table, nn.Embedding) else vectors
 
