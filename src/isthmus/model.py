@@ -70,6 +70,7 @@ class EncoderDecoder(nn.Module):
         if self.corruption is not None:
             self.corruption.build(self.space)
         features = built(self.encoder.build(self.space))
+        _hold_patches(self.encoder, self.corruption)
         latent = built(self.bottleneck.build(features, latent_dim))
         outside = self._with_end(self.target) if self._generates_classes else self.target
         self.loss.build(outside)
@@ -134,6 +135,9 @@ class EncoderDecoder(nn.Module):
             batch, n_samples=n_samples, corrupt=corrupt, noise=noise, scaled=scaled, input_grad=input_grad
         )
         target, mask, teacher = self._goal(batch, n_samples, scaled)
+        if self.corruption is not None and self.corruption.hidden_only and seen.hidden is not None:
+            hidden = repeat_rows(seen.hidden, n_samples)
+            mask = hidden if mask is None else mask & hidden
         output = self._cut(self.decode(self._told_length(latent, target, mask), teacher), target)
         return Trace(batch, seen, features, latent, output, target, mask)
 
@@ -240,6 +244,13 @@ def repeat_rows(tree: Any, times: int) -> Any:
 def _zeros(space: Space) -> Tensor:
     shape = [5 if length is None else length for length in space.shape]
     return torch.zeros(2, *shape, dtype=torch.long if space.classes is not None else torch.get_default_dtype())
+
+
+def _hold_patches(encoder: Encoder, corruption: Corruption | None) -> None:
+    """Raise `ShapeError` where the patches that are hidden are not the ones that are read."""
+    read, hidden = (getattr(part, "patch_size", None) for part in (encoder, corruption))
+    if None not in (read, hidden) and read != hidden:
+        raise ShapeError(f"patch_size of the corruption must be the encoder's, {read}, got {hidden}")
 
 
 def _hold(part: Part, tensor: Tensor, skips: tuple[Tensor, ...] = ()) -> None:

@@ -146,9 +146,13 @@ class Augmentation(Part):
 
 
 class Corruption(Part):
-    """Damages what the encoder sees; the target stays whole."""
+    """Damages what the encoder sees; the target stays whole.
+
+    ``hidden_only`` says that the loss counts what it hid alone.
+    """
 
     kind = "corruption"
+    hidden_only: bool = False
 
     @abstractmethod
     def forward(self, seen: Seen, noise: Noise = torch.randn_like) -> Seen: ...

@@ -13,7 +13,7 @@ from isthmus.bottlenecks import Dense, Identity
 from isthmus.checks import Check, choice, either
 from isthmus.corruptions import GaussianNoise, TokenMasking
 from isthmus.encoders import UNetEncoder
-from isthmus.errors import DataError
+from isthmus.errors import DataError, UnsupportedError
 from isthmus.estimators.inputs import check_same_sizes, fits, is_list_of_images
 from isthmus.estimators.parameters import seed_of
 from isthmus.estimators.pictures import PictureEstimator
@@ -126,6 +126,28 @@ class DenoisingAutoencoder(PictureEstimator):
         if self._layout == "texts":
             return self._damaged_texts(damaged, seen.bypass.mask)
         return self._frame(self._user_units(damaged.cpu().float(), rows.x_mask))
+
+    @torch.no_grad()
+    def restore(self, X: Any, random_state: Any = 0) -> tuple[Any, Any]:
+        """X damaged as in training, and what the model makes of that, in the user's units and layout.
+
+        What a corruption did not hide is left as it was, where it hides (`PatchMasking`).
+        """
+        model, rows = self._fitted("restore"), self._read(X)
+        if model.corruption is None or self._layout == "texts":
+            raise UnsupportedError("restore needs numbers and a corruption; reconstruct rebuilds X as it is given")
+        noise = seeded_noise(seed_of(random_state))
+
+        def both(batch: Batch) -> torch.Tensor:
+            trace = model(batch, noise=noise)
+            seen, made = trace.seen, model.loss.mean(trace.output)
+            if seen.hidden is not None and model.corruption.hidden_only:  # type: ignore[union-attr]
+                made = torch.where(seen.hidden.unsqueeze(-1), made, seen.x)
+            pair = torch.stack([seen.x, made])
+            return (pair if model.scaler is None else model.scaler.inverse(pair)).movedim(0, 1)
+
+        damaged, restored = self._mapped(both, rows).float().unbind(1)
+        return tuple(self._frame(self._user_units(found, rows.x_mask)) for found in (damaged, restored))  # type: ignore[return-value]
 
     def _damaged_texts(self, classes: torch.Tensor, mask: torch.Tensor | None) -> list[str]:
         """Texts, without the pieces that are hidden."""

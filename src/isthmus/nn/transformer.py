@@ -13,7 +13,16 @@ from isthmus.errors import ParameterError, ShapeError
 from isthmus.nn.attention import attended, join_heads, rotated, sinusoids, split_heads
 from isthmus.nn.dropout import Dropout
 
-__all__ = ["TRANSFORMER_PARAMETERS", "Cache", "Layer", "Positions", "Shape", "check_heads", "shape_of"]
+__all__ = [
+    "TRANSFORMER_PARAMETERS",
+    "VIT_PARAMETERS",
+    "Cache",
+    "Layer",
+    "Positions",
+    "Shape",
+    "check_heads",
+    "shape_of",
+]
 
 POSITIONS = ("sinusoidal", "learnt", "rotary")
 FEED_FORWARDS = ("gelu", "relu", "swiglu")
@@ -28,6 +37,11 @@ TRANSFORMER_PARAMETERS: dict[str, Check] = {
     "positions": choice(POSITIONS),
     "activation": choice(FEED_FORWARDS),
     "max_length": integer(1),
+}
+VIT_PARAMETERS: dict[str, Check] = {
+    "patch_size": integer(1),
+    **{name: TRANSFORMER_PARAMETERS[name] for name in ("d_model", "num_heads", "num_layers")},
+    **{name: TRANSFORMER_PARAMETERS[name] for name in ("feedforward", "dropout", "activation")},
 }
 
 
