@@ -250,7 +250,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             raise ParameterError(f"encoder must be 'rnn' or 'transformer' for texts, got {encoder.part_name()!r}")
         if space.classes is None and (encoder.any_size or self._any_size(rows)):
             *positions, channels = space.shape
-            space = Space((*[None] * len(positions), channels))
+            space = space._replace(shape=(*[None] * len(positions), channels))
         loss = self._loss_for(rows)
         scaler = self._scaler_for(rows, loss)
         bottleneck = self._bottleneck_for()
@@ -394,6 +394,7 @@ def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
     y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
     weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
     x_mask, y_mask = (None if mask is None else mask.to(device) for mask in (rows.x_mask, rows.y_mask))
+    condition = None if rows.condition is None else rows.condition.to(device, model.dtype)
     if x_mask is not None and x.is_floating_point():
         x = x.masked_fill(~x_mask.unsqueeze(-1), 0.0)
-    return rows._replace(x=x, y=y, x_mask=x_mask, y_mask=y_mask, weight=weight)
+    return Batch(x, y, x_mask, y_mask, condition, weight)

@@ -1,53 +1,53 @@
-"""Sequence to sequence: texts in, texts out."""
+"""Sequence to sequence: texts to texts, series to series, and what comes next in a series."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from isthmus import adapters, spec
-from isthmus.checks import Check, check_parameters, choice, either, instance, integer, number, optional
-from isthmus.encoders import RNNEncoder, TransformerEncoder
+from isthmus.checks import Check, check_parameters, choice, either, instance, integer, optional
+from isthmus.encoders import MLPEncoder, RNNEncoder, TransformerEncoder
 from isthmus.errors import DataError, ParameterError, UnsupportedError
 from isthmus.estimators.base import EncoderDecoderEstimator
-from isthmus.estimators.parameters import seed_of
-from isthmus.estimators.sequences import made_tokenizer, padded_texts, without_unknown
-from isthmus.losses import CrossEntropy
-from isthmus.nn.decoding import Written, beam_search, drawn, likeliest, write
+from isthmus.estimators.forecasting import Forecasting
+from isthmus.estimators.text_pairs import TextPairs
+from isthmus.losses import CrossEntropy, GaussianNLL, SquaredError
 from isthmus.part import Encoder, Loss, Scaler
-from isthmus.text import TOKENIZERS, TextTokenizer, Tokenizer, texts_of
+from isthmus.text import TOKENIZERS, Tokenizer
 from isthmus.training.buckets import Buckets
 from isthmus.training.resident import Resident
-from isthmus.types import Batch, Latent, Space
+from isthmus.types import Batch, Space
 
 __all__ = ["Seq2Seq"]
 
-AT_ONCE = 2**14
-"""Source positions of a chunk in prediction, padding counted."""
+DEFAULTS = {"beam_size": 1, "n_best": 1, "length_penalty": 1.0, "temperature": None, "top_k": None, "top_p": 1.0}
+"""Of `Seq2Seq.predict`, for texts alone."""
 
 
 @dataclass(eq=False, repr=False)
-class Seq2Seq(EncoderDecoderEstimator):
-    """Learns from pairs of texts to write the second, given the first: translation, transcription, pronunciation.
+class Seq2Seq(TextPairs, Forecasting):
+    """Learns to write a sequence, given another: texts to texts, series to series, or the future of a series.
 
-    The encoder gives one vector a piece of the source, the decoder attends to them and writes the target piece
-    by piece (Bahdanau et al. 2015; Vaswani et al. 2017). With ``encoder=RNNEncoder(pool="last")`` it reads one
-    vector for all of the source (Sutskever et al. 2014).
+    Texts: translation, transcription, pronunciation. The encoder gives one vector a piece of the source, the
+    decoder attends to them and writes the target piece by piece (Bahdanau et al. 2015; Vaswani et al. 2017). With
+    ``encoder=RNNEncoder(pool="last")`` it reads one vector for all of the source (Sutskever et al. 2014). An
+    empty source is read as one unknown piece. What was not seen in training is one unknown piece, too, and is
+    never written.
 
-    An empty source is read as one unknown piece. What was not seen in training is one unknown piece, too, and
-    is never written.
+    Series: a target is real numbers, written step by step or, by a decoder with ``autoregressive=False``, all at
+    once. A sequence of numbers has no end that could be learnt, so `predict` is told its length.
+
+    Forecasts: with ``window`` and ``horizon`` the pairs are cut out of series, and `predict` gives what comes next.
 
     Parameters
     ----------
     encoder : str or Encoder
-        "rnn" is ``RNNEncoder(256, pool=None, dropout=0.2)`` with attention, "transformer" is
-        ``TransformerEncoder()``.
+        "auto" and "rnn" are ``RNNEncoder(256, pool=None, dropout=0.2)`` of texts, with attention, and
+        ``RNNEncoder(64, pool=None, dropout=0.2)`` of series. Of windows, "rnn" is ``RNNEncoder(64)`` and "auto"
+        ``MLPEncoder((256,), activation="silu")``; any encoder reads those. "transformer" is ``TransformerEncoder()``.
     tokenizer : {"bpe", "word", "char"} or Tokenizer
         Of both sides, or a pair of them, the source's and the target's: see `isthmus.text.TextTokenizer`.
     vocabulary_size : int, optional
@@ -55,16 +55,28 @@ class Seq2Seq(EncoderDecoderEstimator):
     lower : bool
         Texts in small letters.
     loss : "auto", str or Loss
-        "auto" is ``CrossEntropy(label_smoothing=0.1, per="position")``: nats a piece, its end counted.
+        "auto" is ``CrossEntropy(label_smoothing=0.1, per="position")`` of texts, nats a piece, its end counted; of
+        numbers it is ``SquaredError()``. "gaussian_nll" is ``GaussianNLL("predicted")``: a variance for every step.
+    scale : {"auto", None, "standard", "min_max", "robust"} or Scaler
+        Of numbers; sources and targets have one each, learnt from the training rows.
     batch_tokens : int, optional
         Positions of a batch, in place of ``batch_size`` sentences.
     max_length : int, optional
-        Pieces that are written at most; None: as many as the longest target of training has.
+        Pieces or steps that are written at most; None: as many as the longest target of training has.
+    window, horizon : int, optional
+        Steps that are read, and steps that are forecast. Given both, `fit` takes series alone.
+    stride : int
+        Steps from one training window to the next.
+    window_scale : {"auto", None, "mean", "last"}
+        Each window and its future in units of its own: less the window's mean or its last value, divided by its
+        deviation (as Kim et al. 2022). "auto" is "last", and None where the loss has bounds.
 
     Attributes
     ----------
     source_tokenizer_, target_tokenizer_ : Tokenizer
     max_length_ : int
+    target_scaler_ : Scaler
+        Of numbers.
 
     Examples
     --------
@@ -74,9 +86,13 @@ class Seq2Seq(EncoderDecoderEstimator):
     >>> model = Seq2Seq(encoder="rnn", tokenizer="char", max_epochs=2, random_state=0).fit(words, turned)
     >>> len(model.predict(["ab", "bba"]))
     2
+    >>> import numpy as np
+    >>> series = np.sin(np.arange(300) / 4)
+    >>> Seq2Seq(window=50, horizon=12, max_epochs=2, random_state=0).fit(series).predict(series).shape
+    (12,)
     """
 
-    encoder: Any = "rnn"
+    encoder: Any = "auto"
     bottleneck: Any = "identity"
     loss: Any = "auto"
     tokenizer: Any = "bpe"
@@ -89,6 +105,10 @@ class Seq2Seq(EncoderDecoderEstimator):
     max_epochs: int = 30
     patience: int | None = 5
     max_length: int | None = None
+    window: int | None = None
+    horizon: int | None = None
+    stride: int = 1
+    window_scale: str | None = "auto"
 
     allowed: ClassVar[dict[str, Check]] = EncoderDecoderEstimator.allowed | {
         "loss": either(choice(["auto"]), EncoderDecoderEstimator.allowed["loss"]),
@@ -97,6 +117,10 @@ class Seq2Seq(EncoderDecoderEstimator):
         "lower": instance(bool, "True or False"),
         "batch_tokens": optional(integer(1)),
         "max_length": optional(integer(1)),
+        "window": optional(integer(1)),
+        "horizon": optional(integer(1)),
+        "stride": integer(1),
+        "window_scale": optional(choice(["auto", "mean", "last"])),
     }
     takes_target: ClassVar[bool] = True
 
@@ -107,77 +131,108 @@ class Seq2Seq(EncoderDecoderEstimator):
         tags.target_tags.required = True
         return tags
 
-    # ------------------------------------------------------------------ texts
+    # ------------------------------------------------------------------ data
+
+    def fit(
+        self, X: Any, y: Any = None, *, exogenous: Any = None, sample_weight: Any = None, validation_data: Any = None
+    ) -> Self:
+        """Train on pairs of sequences, or, with ``window`` and ``horizon``, to forecast series.
+
+        Parameters
+        ----------
+        X : list of str, of series, or array
+            Sources: texts, or series ``(T, D)`` or ``(T,)``, or all of them as ``(n, T, D)``. To forecast: one
+            series ``(T,)`` or ``(T, D)``, an array, a series or a frame of pandas or polars; or several, as a list.
+        y : as X, optional
+            Targets, one a source. To forecast they are cut out of X.
+        exogenous : like X, optional
+            To forecast: columns ``(T, E)`` that are known ahead of time, over the past and the horizon.
+        sample_weight : array of shape (n,), optional
+            Of pairs.
+        validation_data : pair (X, y), optional
+            Held-out pairs; to forecast, series, or a pair of series and exogenous. Without it the last
+            ``validation_fraction`` of each series is held out, and of pairs a random share.
+
+        Returns
+        -------
+        self
+        """
+        if self.window is None and self.horizon is None:
+            _refuse("exogenous", exogenous, None, "a model with window and horizon")
+            return super().fit(X, y, sample_weight=sample_weight, validation_data=validation_data)
+        if y is not None:
+            raise DataError("y must be left out, since window and horizon cut the targets out of X")
+        _refuse("sample_weight", sample_weight, None, "pairs of sequences")
+        return self._fit_windows(X, exogenous, validation_data)
+
+    def _check(self) -> None:
+        super()._check()
+        self._check_windows()
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
-        """Both sides as classes ``(n, T)``, padded at the end, with masks."""
-        if y is None:
-            raise DataError("y must be the target texts, one a source: fit(sources, targets)")
-        sources, targets = texts_of(adapters.read(X, "X"), "X"), texts_of(adapters.read(y, "y"), "y")
-        if len(sources) != len(targets):
-            raise DataError(f"y must have a text for each of the {len(sources)} of X, got {len(targets)}")
-        if reset:
-            if len(sources) < 2:
-                raise DataError(f"X must hold at least 2 texts, got {len(sources)}")
-            self.source_tokenizer_, self.target_tokenizer_ = self._tokenizers(sources, targets)
-            self._sample_shape = (None,)
-        x, x_mask = padded_texts(sources, self.source_tokenizer_, least=1)
-        target, y_mask = padded_texts(targets, self.target_tokenizer_)
-        if reset:
-            self.max_length_ = self.max_length or int(y_mask.sum(1).max())
-            if self.max_length_ == 0:
-                raise DataError("y must not hold empty texts alone")
-        return Batch(x, target, x_mask, y_mask)
+        if isinstance(X, Batch):  # windows, which `fit` has cut
+            return X
+        if self.window is not None if reset else self._layout == "windows":
+            return self._window_rows(X, y, reset)
+        given = adapters.read(X, "X")
+        if is_text(given) if reset else self._layout == "rows":
+            return self._text_rows(given, y, reset)
+        return self._series_rows(given, y, reset)
 
-    def _tokenizers(self, sources: list[str], targets: list[str]) -> tuple[Any, Any]:
-        given = self.tokenizer if isinstance(self.tokenizer, (tuple, list)) else (self.tokenizer, self.tokenizer)
-        if len(given) != 2:
-            raise ParameterError(f"tokenizer must be one or a pair, the source's and the target's, got {len(given)}")
+    def _validation_rows(self, given: Any, with_target: bool) -> Batch:
+        return given if isinstance(given, Batch) else super()._validation_rows(given, with_target)
 
-        source, target = (
-            made_tokenizer(tokenizer, texts, self.vocabulary_size, self.lower)
-            for tokenizer, texts in zip(given, (sources, targets), strict=True)
-        )
-        return source, target
-
-    def _sources(self, X: Any, name: str = "X") -> tuple[Tensor, Tensor]:
-        texts = texts_of(adapters.read(X, name), name)
-        if not texts:
-            raise DataError(f"{name} must hold at least one text, got none")
-        return padded_texts(texts, self.source_tokenizer_, least=1)
+    def _split(self, rows: Batch, seed: int) -> tuple[Batch, Batch | None]:
+        return (rows, None) if self._layout == "windows" else super()._split(rows, seed)
 
     # ------------------------------------------------------------------ parts
 
     def _encoder_for(self, space: Space) -> Encoder:
+        pool = "last" if self._layout == "windows" else None
+        if self.encoder == "auto" and self._layout == "windows":
+            return MLPEncoder((256,), activation="silu")
         if self.encoder in ("rnn", "auto"):
-            return RNNEncoder(256, pool=None, dropout=0.2)
+            return RNNEncoder(256 if self._layout == "rows" else 64, pool=pool, dropout=0.2 if pool is None else 0.0)
         if self.encoder == "transformer":
             return TransformerEncoder()
         encoder: Encoder = spec.resolve("encoder", self.encoder)
-        if not encoder.sequences:
+        if not encoder.sequences and self._layout != "windows":
             raise ParameterError(f"encoder must read sequences, 'rnn' or 'transformer', got {encoder.part_name()!r}")
         return encoder
 
     def _loss_for(self, rows: Batch) -> Loss:
-        return CrossEntropy(label_smoothing=0.1, per="position") if self.loss == "auto" else super()._loss_for(rows)
+        if self.loss == "auto":
+            return CrossEntropy(label_smoothing=0.1, per="position") if self._layout == "rows" else SquaredError()
+        if self.loss == "gaussian_nll":
+            return GaussianNLL("predicted")
+        return super()._loss_for(rows)
 
     def _scaler_for(self, rows: Batch, loss: Loss) -> Scaler | None:
-        return None
+        return None if self._layout == "rows" else super()._scaler_for(rows, loss)
 
     def _space(self, rows: Batch) -> Space:
-        return Space((None,), classes=self.source_tokenizer_.vocabulary_size)
+        if self._layout == "rows":
+            return Space((None,), classes=self.source_tokenizer_.vocabulary_size)
+        told = 0 if rows.condition is None else rows.condition.shape[-1]
+        return Space(tuple(rows.x.shape[1:]), condition=told)
 
     def _goal(self, rows: Batch, space: Space) -> Space:
-        return Space((None,), classes=self.target_tokenizer_.vocabulary_size)
+        if self._layout == "rows":
+            return Space((None,), classes=self.target_tokenizer_.vocabulary_size)
+        assert rows.y is not None
+        return Space((self.horizon_ if self._layout == "windows" else None, rows.y.shape[-1]))
 
     def _targets_like_x(self, rows: Batch) -> bool:
         return False
 
     def _source(self, rows: Batch, seed: int) -> Resident:
-        return Buckets(rows, self.batch_size, seed, self.batch_tokens)
+        alike = self._layout == "windows"
+        return (
+            Resident(rows, self.batch_size, seed) if alike else Buckets(rows, self.batch_size, seed, self.batch_tokens)
+        )
 
     def _held_source(self, held: Batch) -> Resident:
-        return Buckets(held, len(held.x), 0)
+        return Resident(held, len(held.x), 0) if self._layout == "windows" else Buckets(held, len(held.x), 0)
 
     # ------------------------------------------------------------------ writing
 
@@ -189,111 +244,98 @@ class Seq2Seq(EncoderDecoderEstimator):
         *,
         length_penalty: float = 1.0,
         max_length: int | None = None,
+        lengths: Any = None,
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float = 1.0,
         random_state: Any = 0,
-    ) -> list[Any]:
-        """The target of each source, as plain text.
+        exogenous: Any = None,
+    ) -> Any:
+        """The target of each source; of a model with a horizon, the next steps of each series.
 
         Parameters
         ----------
-        X : list of str
+        X : list of str, of series, or array
+            Sources; or the history of one series or of several, at least ``window`` steps each.
         beam_size : int
-            1 writes the likeliest piece at each step; more searches among so many sequences.
+            Of texts: 1 writes the likeliest piece at each step; more searches among so many sequences.
         n_best : int
-            More than 1 gives a list of so many texts a source, best first; at most ``beam_size``.
+            Of texts: more than 1 gives a list of so many a source, best first; at most ``beam_size``.
         length_penalty : float
             As in `isthmus.nn.decoding.beam_search`.
         max_length : int, optional
-            Pieces at most; None: ``max_length_``.
+            Pieces of a text at most, or steps of a series; None: ``max_length_``.
+        lengths : int or array of shape (n,), optional
+            Steps of each series that is written. None: ``max_length``, or the source's where all sources and
+            targets of training were of one length.
         temperature, top_k, top_p
-            With a temperature pieces are drawn: see `isthmus.nn.decoding.drawn`.
+            Of texts: with a temperature pieces are drawn, see `isthmus.nn.decoding.drawn`.
         random_state : int, RandomState or None
             Of the draws.
+        exogenous : like X, optional
+            The columns of `fit` over the history and the ``horizon`` steps after it, ``(T + horizon, E)``.
 
         Returns
         -------
         list of str, or of lists of str
+            Of texts.
+        array (n, T, D), or list of arrays (T, D)
+            Of series; without D where targets were so given.
+        array (horizon, D), series or frame
+            A forecast, as the history was given: an index goes on by its frequency. Of several series a list, or
+            one array where they were arrays.
         """
         self._fitted("predict")
-        allowed = {
-            "beam_size": integer(1),
-            "n_best": integer(1),
-            "length_penalty": number(0),
-            "max_length": optional(integer(1)),
-            "temperature": optional(number(0, open_low=True)),
-            "top_k": optional(integer(1)),
-            "top_p": number(0, 1, open_low=True),
-        }
-        values = {"beam_size": beam_size, "n_best": n_best, "length_penalty": length_penalty, "max_length": max_length}
-        values |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        check_parameters("predict", values, allowed)
-        if n_best > beam_size:
-            raise ParameterError(f"n_best must be at most beam_size, {beam_size}, got {n_best}")
-        if temperature is not None and beam_size > 1:
-            raise ParameterError(f"beam_size must be 1 where temperature is given, got {beam_size}")
-        choose: Callable[[Tensor], Tensor] = likeliest
-        if temperature is not None:
-            choose = drawn(torch.Generator().manual_seed(seed_of(random_state)), temperature, top_k, top_p)
-        longest = max_length or self.max_length_
+        writing: dict[str, Any] = {"beam_size": beam_size, "n_best": n_best, "length_penalty": length_penalty}
+        writing |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        if self._layout == "rows":
+            _refuse("lengths", lengths, None, "series")
+            _refuse("exogenous", exogenous, None, "a model with window and horizon")
+            return self._write_texts(X, max_length, random_state, **writing)
+        for name, value in writing.items():
+            _refuse(name, value, DEFAULTS[name], "texts")
+        if self._layout == "windows":
+            _refuse("lengths", lengths, None, "pairs of series")
+            _refuse("max_length", max_length, None, "pairs of sequences")
+            return self._forecast(X, exogenous)
+        _refuse("exogenous", exogenous, None, "a model with window and horizon")
+        check_parameters("predict", {"max_length": max_length}, {"max_length": optional(integer(1))})
+        return self._write_series(X, lengths, max_length)
 
-        def written(latent: Latent) -> list[list[Written]]:
-            decoder, n = self.module_.decoder, len(latent.z)
-            end = self.target_tokenizer_.vocabulary_size
-            state = decoder.start(latent)  # type: ignore[operator]
-            step = without_unknown(decoder.step)
-            if beam_size == 1:
-                return [[one] for one in write(step, state, n, end + 1, end, longest, choose)]
-            return beam_search(step, state, n, end + 1, end, longest, beam_size, length_penalty, n_best)
+    # ------------------------------------------------------------------ scores and codes
 
-        found = self._over_sources(*self._sources(X), written)
-        texts = self.target_tokenizer_.decode([one.classes for row in found for one in row])
-        if n_best == 1:
-            return texts
-        ends = np.cumsum([len(row) for row in found]).tolist()
-        return [texts[end - len(row) : end] for row, end in zip(found, ends, strict=True)]
+    def score_samples(self, X: Any, y: Any = None, *, exogenous: Any = None) -> np.ndarray:
+        """log p(target | source) of each pair in nats, ``(n,)``; minus the loss where it is no likelihood.
 
-    @torch.no_grad()
-    def _over_sources(self, x: Tensor, mask: Tensor, function: Callable[[Latent], list[Any]]) -> list[Any]:
-        """The function on the latents of the sources, those of like length together, in the order given."""
-        model, results = self.module_.eval(), [None] * len(x)
-        rows = Buckets(Batch(x, x_mask=mask), len(x), 0)
-        for index in rows.lengths.sum(1).argsort(stable=True).split(max(1, AT_ONCE // x.shape[1])):
-            batch = rows.take(index).map(lambda field: field.to(model.device))
-            latent = model.encode(batch, noise=torch.zeros_like)[2]
-            for place, result in zip(index.tolist(), function(latent), strict=True):
-                results[place] = result
-        return results
-
-    # ------------------------------------------------------------------ scores
-
-    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:
-        """log p(target | source) of each pair, nats, its end counted, ``(n,)``; without label smoothing."""
-        model = self._fitted("score_samples").eval()
-        rows = self._rows(X, y, reset=False)
-        source, results = Buckets(rows, len(rows.x), 0), torch.zeros(len(rows.x), dtype=torch.float64)
-        with torch.no_grad():
-            for index in source.lengths.sum(1).argsort(stable=True).split(max(1, AT_ONCE // rows.x.shape[1])):
-                batch = source.take(index).map(lambda field: field.to(model.device))
-                trace = model(batch, corrupt=False, noise=torch.zeros_like)
-                lost = F.cross_entropy(trace.output.flatten(0, 1), trace.target.flatten(), reduction="none")
-                counted = torch.where(trace.mask, lost.view_as(trace.target), 0.0)  # type: ignore[arg-type]
-                results[index] = -counted.double().sum(1).cpu()
-        return results.numpy()
+        Of texts the end is counted, and labels are not smoothed. Of numbers it is a density of the data as given.
+        Of a model with a horizon X is a series, or several, and there is one number a window.
+        """
+        self._fitted("score_samples")
+        if self._layout == "windows":
+            if y is not None:
+                raise DataError("y must be left out, since window and horizon cut the targets out of X")
+            return self._window_scores(X, exogenous)
+        _refuse("exogenous", exogenous, None, "a model with window and horizon")
+        if self._layout == "rows":
+            return self._text_scores(X, y)
+        return self._pair_scores(self._series_rows(X, y, reset=False))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`."""
         return float(np.mean(self.score_samples(X, y)))
 
-    def transform(self, X: Any) -> Any:
-        """The code: ``(n, D)`` of a pooled encoder, else a list of one ``(T, D)`` a source."""
+    def transform(self, X: Any, *, exogenous: Any = None) -> Any:
+        """The code: ``(n, D)`` of a pooled encoder, else a list of one ``(T, D)`` a source.
+
+        Of a model with a horizon, that of each series' last window.
+        """
         self._fitted("transform")
-        x, mask = self._sources(X)
-        codes = self._over_sources(x, mask, lambda latent: list(latent.z.float().cpu().numpy()))
-        if codes[0].ndim == 1:
-            return np.stack(codes)
-        return [code[: int(length)] for code, length in zip(codes, mask.sum(1), strict=True)]
+        if self._layout == "windows":
+            return self._window_codes(X, exogenous)
+        _refuse("exogenous", exogenous, None, "a model with window and horizon")
+        if self._layout == "rows":
+            return self._codes(*self._text_sources(X))
+        return self._codes(*self._read_series(adapters.read(X, "X"), False, "X"))
 
     def attention(self, source: str, target: str | None = None) -> tuple[np.ndarray, list[str], list[str]]:
         """Where the decoder looked while it wrote: weights ``(pieces of the target, pieces of the source)``, and both.
@@ -304,33 +346,11 @@ class Seq2Seq(EncoderDecoderEstimator):
         target : str, optional
             None: what the model writes.
         """
-        model = self._fitted("attention")
-        decoder = model.decoder
-        if not hasattr(decoder, "attention_weights"):
-            raise UnsupportedError(f"attention needs an RNNDecoder with attention, got {type(decoder).__name__}")
-        if target is None:
-            (target,) = self.predict([source])
-        x, x_mask = self._sources([source], "source")
-        y, y_mask = padded_texts(texts_of([target], "target"), self.target_tokenizer_)
-        with torch.no_grad():
-            batch = Batch(x, y, x_mask, y_mask).map(lambda field: field.to(model.device))
-            latent = model.encode(batch, noise=torch.zeros_like)[2]
-            _, _, teacher = model._goal(batch, 1, scaled=False)
-            weights = decoder.attention_weights(latent, teacher)[0]  # type: ignore[operator]
-        pieces = [
-            self._pieces(tokenizer, row[mask].tolist())
-            for tokenizer, row, mask in (
-                (self.target_tokenizer_, y[0], y_mask[0]),
-                (self.source_tokenizer_, x[0], x_mask[0]),
-            )
-        ]
-        return weights.float().cpu().numpy(), [*pieces[0], "end"], pieces[1]
-
-    @staticmethod
-    def _pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-        if isinstance(tokenizer, TextTokenizer):
-            return tokenizer.symbols(ids)
-        return tokenizer.decode([[number] for number in ids])
+        self._fitted("attention")
+        if self._layout != "rows":
+            raise UnsupportedError("attention shows pieces of texts, and this model was fitted to series")
+        self._decoder_that_attends()
+        return self._attention(source, self.predict([source])[0] if target is None else target)
 
     def reconstruct(self, X: Any) -> Any:
         """Refused: a target is no reconstruction of its source."""
@@ -339,3 +359,19 @@ class Seq2Seq(EncoderDecoderEstimator):
     def inverse_transform(self, Z: Any, lengths: Any = None) -> Any:
         """Refused, as `reconstruct`."""
         raise UnsupportedError("inverse_transform needs an autoencoder; Seq2Seq writes targets with predict(sources)")
+
+
+def is_text(data: Any) -> bool:
+    """Whether it is a text, or a list or column with such in it."""
+    if isinstance(data, str):
+        return True
+    dtype = getattr(data, "dtype", None)
+    if dtype is not None and not hasattr(data, "columns"):
+        return str(dtype).lower().startswith(("<u", "str", "object", "utf8", "categor"))
+    return isinstance(data, (list, tuple)) and (not data or any(isinstance(item, str) for item in data))
+
+
+def _refuse(name: str, value: Any, default: Any, what: str) -> None:
+    """Raise `DataError` for an argument that has no meaning for this model."""
+    if value is not default and (value is None or np.ndim(value) > 0 or value != default):
+        raise DataError(f"{name} is for {what}, and this model has none, got {value!r:.60}")

@@ -25,6 +25,7 @@ __all__ = [
     "layout_of",
     "lengths_of",
     "made_tokenizer",
+    "numbers_of",
     "padded_texts",
     "series",
     "without_unknown",
@@ -76,11 +77,11 @@ def series(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None, bool]:
     if len(data) == 0:
         raise DataError(f"{name} must hold at least one series, got none")
     if not isinstance(data, (list, tuple)):
-        array = _numbers(data, name)
+        array = numbers_of(data, name)
         if array.ndim not in (2, 3) or 0 in array.shape:
             raise DataError(f"{name} must be (n, T, D) or (n, T), got shape {array.shape}")
         return (array[..., np.newaxis] if array.ndim == 2 else array), None, array.ndim == 2
-    arrays = [_numbers(item, f"{name}[{i}]") for i, item in enumerate(data)]
+    arrays = [numbers_of(item, f"{name}[{i}]") for i, item in enumerate(data)]
     first = arrays[0]
     for i, array in enumerate(arrays):
         if array.ndim not in (1, 2) or 0 in array.shape:
@@ -98,7 +99,8 @@ def series(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None, bool]:
     return padded, mask, flat
 
 
-def _numbers(item: Any, name: str) -> np.ndarray:
+def numbers_of(item: Any, name: str) -> np.ndarray:
+    """An array of finite numbers; `DataError` where it is none."""
     if hasattr(item, "toarray"):
         item = item.toarray()
     try:

@@ -1,0 +1,167 @@
+"""Texts in, texts out: what `Seq2Seq` does with pairs of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from isthmus import adapters
+from isthmus.checks import check_parameters, integer, number, optional
+from isthmus.errors import DataError, ParameterError, UnsupportedError
+from isthmus.estimators.pairs import Pairs, in_chunks
+from isthmus.estimators.parameters import seed_of
+from isthmus.estimators.sequences import made_tokenizer, padded_texts, without_unknown
+from isthmus.nn.decoding import Written, beam_search, drawn, likeliest, write
+from isthmus.text import TextTokenizer, Tokenizer, texts_of
+from isthmus.training.buckets import Buckets
+from isthmus.types import Batch, Latent
+
+__all__ = ["TextPairs"]
+
+WRITING = {
+    "beam_size": integer(1),
+    "n_best": integer(1),
+    "length_penalty": number(0),
+    "max_length": optional(integer(1)),
+    "temperature": optional(number(0, open_low=True)),
+    "top_k": optional(integer(1)),
+    "top_p": number(0, 1, open_low=True),
+}
+
+
+class TextPairs(Pairs):
+    """Reads, writes and scores texts as the classes of their pieces."""
+
+    vocabulary_size: int | None
+    lower: bool
+    max_length: int | None
+    max_length_: int
+    source_tokenizer_: Any
+    target_tokenizer_: Any
+
+    def _text_rows(self, X: Any, y: Any, reset: bool) -> Batch:
+        """Both sides as classes ``(n, T)``, padded at the end, with masks."""
+        if y is None:
+            raise DataError("y must be the target texts, one a source: fit(sources, targets)")
+        sources, targets = texts_of(adapters.read(X, "X"), "X"), texts_of(adapters.read(y, "y"), "y")
+        if len(sources) != len(targets):
+            raise DataError(f"y must have a text for each of the {len(sources)} of X, got {len(targets)}")
+        if reset:
+            if len(sources) < 2:
+                raise DataError(f"X must hold at least 2 texts, got {len(sources)}")
+            self.source_tokenizer_, self.target_tokenizer_ = self._tokenizers(sources, targets)
+            self._sample_shape, self._layout = (None,), "rows"
+        x, x_mask = padded_texts(sources, self.source_tokenizer_, least=1)
+        target, y_mask = padded_texts(targets, self.target_tokenizer_)
+        if reset:
+            self.max_length_ = self.max_length or int(y_mask.sum(1).max())
+            if self.max_length_ == 0:
+                raise DataError("y must not hold empty texts alone")
+        return Batch(x, target, x_mask, y_mask)
+
+    def _tokenizers(self, sources: list[str], targets: list[str]) -> tuple[Any, Any]:
+        given = self.tokenizer if isinstance(self.tokenizer, (tuple, list)) else (self.tokenizer, self.tokenizer)
+        if len(given) != 2:
+            raise ParameterError(f"tokenizer must be one or a pair, the source's and the target's, got {len(given)}")
+
+        source, target = (
+            made_tokenizer(tokenizer, texts, self.vocabulary_size, self.lower)
+            for tokenizer, texts in zip(given, (sources, targets), strict=True)
+        )
+        return source, target
+
+    def _text_sources(self, X: Any, name: str = "X") -> tuple[Tensor, Tensor]:
+        texts = texts_of(adapters.read(X, name), name)
+        if not texts:
+            raise DataError(f"{name} must hold at least one text, got none")
+        return padded_texts(texts, self.source_tokenizer_, least=1)
+
+    def _write_texts(
+        self,
+        X: Any,
+        max_length: int | None,
+        random_state: Any,
+        beam_size: int,
+        n_best: int,
+        length_penalty: float,
+        temperature: float | None,
+        top_k: int | None,
+        top_p: float,
+    ) -> list[Any]:
+        """The arguments are those of `Seq2Seq.predict`."""
+        values = {"beam_size": beam_size, "n_best": n_best, "length_penalty": length_penalty, "max_length": max_length}
+        values |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        check_parameters("predict", values, WRITING)
+        if n_best > beam_size:
+            raise ParameterError(f"n_best must be at most beam_size, {beam_size}, got {n_best}")
+        if temperature is not None and beam_size > 1:
+            raise ParameterError(f"beam_size must be 1 where temperature is given, got {beam_size}")
+        choose: Callable[[Tensor], Tensor] = likeliest
+        if temperature is not None:
+            choose = drawn(torch.Generator().manual_seed(seed_of(random_state)), temperature, top_k, top_p)
+        longest = max_length or self.max_length_
+
+        def written(latent: Latent, _: Tensor) -> list[list[Written]]:
+            decoder, n = self.module_.decoder, len(latent.z)
+            end = self.target_tokenizer_.vocabulary_size
+            state = decoder.start(latent)  # type: ignore[operator]
+            step = without_unknown(decoder.step)
+            if beam_size == 1:
+                return [[one] for one in write(step, state, n, end + 1, end, longest, choose)]
+            return beam_search(step, state, n, end + 1, end, longest, beam_size, length_penalty, n_best)
+
+        found = self._over_sources(*self._text_sources(X), written)
+        texts: list[Any] = self.target_tokenizer_.decode([one.classes for row in found for one in row])
+        if n_best == 1:
+            return texts
+        ends = np.cumsum([len(row) for row in found]).tolist()
+        return [texts[end - len(row) : end] for row, end in zip(found, ends, strict=True)]
+
+    def _text_scores(self, X: Any, y: Any) -> np.ndarray:
+        """log p(target | source) of each pair, nats, its end counted; without label smoothing."""
+        model = self.module_.eval()
+        rows = self._text_rows(X, y, reset=False)
+        source, results = Buckets(rows, len(rows.x), 0), torch.zeros(len(rows.x), dtype=torch.float64)
+        with torch.no_grad():
+            for index in in_chunks(source):
+                batch = source.take(index).map(lambda field: field.to(model.device))
+                trace = model(batch, corrupt=False, noise=torch.zeros_like)
+                lost = F.cross_entropy(trace.output.flatten(0, 1), trace.target.flatten(), reduction="none")
+                counted = torch.where(trace.mask, lost.view_as(trace.target), 0.0)  # type: ignore[arg-type]
+                results[index] = -counted.double().sum(1).cpu()
+        return results.numpy()
+
+    def _attention(self, source: str, target: str) -> tuple[np.ndarray, list[str], list[str]]:
+        """The weights of `Seq2Seq.attention`, and the pieces of both."""
+        model = self.module_
+        x, x_mask = self._text_sources([source], "source")
+        y, y_mask = padded_texts(texts_of([target], "target"), self.target_tokenizer_)
+        with torch.no_grad():
+            batch = Batch(x, y, x_mask, y_mask).map(lambda field: field.to(model.device))
+            latent = model.encode(batch, noise=torch.zeros_like)[2]
+            _, _, teacher = model._goal(batch, 1, scaled=False)
+            weights = model.decoder.attention_weights(latent, teacher)[0]  # type: ignore[operator]
+        pieces = [
+            _pieces(tokenizer, row[mask].tolist())
+            for tokenizer, row, mask in (
+                (self.target_tokenizer_, y[0], y_mask[0]),
+                (self.source_tokenizer_, x[0], x_mask[0]),
+            )
+        ]
+        return weights.float().cpu().numpy(), [*pieces[0], "end"], pieces[1]
+
+    def _decoder_that_attends(self) -> None:
+        decoder = self.module_.decoder
+        if not hasattr(decoder, "attention_weights"):
+            raise UnsupportedError(f"attention needs an RNNDecoder with attention, got {type(decoder).__name__}")
+
+
+def _pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    if isinstance(tokenizer, TextTokenizer):
+        return tokenizer.symbols(ids)
+    return tokenizer.decode([[number] for number in ids])
