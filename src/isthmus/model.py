@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import ShapeError
-from isthmus.nn.teacher import teacher_forced
+from isthmus.nn.teacher import own_words, teacher_forced
 from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Scaler, built
 from isthmus.types import Batch, Bypass, Features, Latent, Noise, Seen, Space, Trace
 
@@ -19,7 +19,9 @@ class EncoderDecoder(nn.Module):
     """One pass: x ─ scaler ─ corruption ─ encoder ─ bottleneck ─ decoder ─ output.
 
     It has three verbs: `encode`, `decode`, and `forward` that joins them. It alone scales, shifts a
-    stepwise decoder's target and repeats rows for several samples, so that no part hears of either.
+    stepwise decoder's target and repeats rows for several samples, so that no part hears of either. With
+    ``reads_itself`` a share ``own_share`` of what the decoder is shown in training is its own: see
+    `ScheduledSampling`.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ class EncoderDecoder(nn.Module):
         self.loss = loss
         self.space = self.target = Space(())
         self.scales_target = True
+        self.reads_itself = False
+        self.register_buffer("own_share", torch.tensor(0.0), persistent=False)
 
     # ------------------------------------------------------------------ shapes, once
 
@@ -138,6 +142,8 @@ class EncoderDecoder(nn.Module):
         if self.corruption is not None and self.corruption.hidden_only and seen.hidden is not None:
             hidden = repeat_rows(seen.hidden, n_samples)
             mask = hidden if mask is None else mask & hidden
+        if self.reads_itself and self.training and teacher is not None:
+            teacher = own_words(teacher, self._said(latent, teacher), self.own_share)
         output = self._cut(self.decode(self._told_length(latent, target, mask), teacher), target)
         return Trace(batch, seen, features, latent, output, target, mask)
 
@@ -217,6 +223,12 @@ class EncoderDecoder(nn.Module):
         return teacher_forced(y, mask, self.target.classes) if self.decoder.stepwise else (y, mask, None)
 
     # ------------------------------------------------------------------ stepwise targets
+
+    @torch.no_grad()
+    def _said(self, latent: Latent, teacher: Tensor) -> Tensor:
+        """What the model itself would have written at each step, given the teacher up to there."""
+        output = self.decode(latent, teacher)
+        return output.argmax(-1) if self.target.classes is not None else self.loss.mean(output)
 
     @property
     def _generates_classes(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["teacher_forced"]
+__all__ = ["own_words", "teacher_forced"]
 
 
 def teacher_forced(target: Tensor, mask: Tensor | None, classes: int | None) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -23,3 +23,14 @@ def teacher_forced(target: Tensor, mask: Tensor | None, classes: int | None) -> 
     grown = torch.cat([ended, torch.full_like(target[:, :1], end)], 1)
     teacher = torch.cat([torch.full_like(target[:, :1], begin), ended], 1)
     return grown, torch.cat([torch.ones_like(mask[:, :1]), mask], 1), teacher
+
+
+def own_words(teacher: Tensor, said: Tensor, share: Tensor) -> Tensor:
+    """The teacher with a random share of its positions, never the first, replaced by what was said one step before.
+
+    Both passes see all steps at once (Mihaylova & Martins 2019), so that what is said follows the teacher and not
+    what was said earlier; Bengio et al. 2015 go step by step.
+    """
+    own = torch.cat([teacher[:, :1], said[:, :-1].to(teacher.dtype)], 1)
+    swapped = torch.rand(teacher.shape[:2], device=teacher.device) < share
+    return torch.where(swapped if teacher.dim() == 2 else swapped.unsqueeze(-1), own, teacher)

@@ -15,7 +15,7 @@ from isthmus.errors import ParameterError
 if TYPE_CHECKING:
     from isthmus.training.loop import Loop
 
-__all__ = ["Binarize", "Callback", "EarlyStopping", "Progress", "WeightAverage", "WeightSchedule"]
+__all__ = ["Binarize", "Callback", "EarlyStopping", "Progress", "ScheduledSampling", "WeightAverage", "WeightSchedule"]
 
 logger = logging.getLogger("isthmus")
 
@@ -100,6 +100,35 @@ class WeightSchedule(Callback):
         penalty: Any = objective.penalties[objective.names.index(self.penalty)]
         share = min(loop.state.epoch / max(self.epochs, 1), 1.0)
         penalty.strength.fill_(penalty.weight * (self.start + (1 - self.start) * share))
+
+
+class ScheduledSampling(Callback):
+    """A decoder that generates step by step reads in training more and more of what it wrote itself.
+
+    The share rises linearly over the epochs (scheduled sampling, Bengio et al. 2015). What it wrote comes from a
+    first pass over all steps, so that training takes one decoding more, not one a step (`own_words`).
+
+    Parameters
+    ----------
+    end : float
+        Share of the positions, in [0, 1], from then on.
+    epochs : int
+        How many epochs the way takes.
+    """
+
+    def __init__(self, end: float = 0.25, epochs: int = 10) -> None:
+        if not 0 <= end <= 1:
+            raise ParameterError(f"ScheduledSampling: end must be from 0 to 1, got {end!r}")
+        self.end = end
+        self.epochs = epochs
+
+    def on_epoch_start(self, loop: Loop) -> None:
+        model = loop.step.model
+        if not model.decoder.stepwise:
+            name = type(model.decoder).__name__
+            raise ParameterError(f"ScheduledSampling: the decoder must generate step by step, got {name}")
+        model.reads_itself = True
+        model.own_share.fill_(self.end * min(loop.state.epoch / max(self.epochs, 1), 1.0))
 
 
 class WeightAverage(Callback):
