@@ -183,7 +183,8 @@ def error_rate(references: Sequence[Sequence[Any]], found: Sequence[Sequence[Any
 
 def edits(reference: Sequence[Any], found: Sequence[Any]) -> list[tuple[int | None, int | None]]:
     """A shortest way from one to the other: positions in both, None where one has nothing beside the other's piece."""
-    table, way = _distances(reference, found), []
+    table = _distances(reference, found)
+    way: list[tuple[int | None, int | None]] = []
     i, j = len(reference), len(found)
     while i or j:
         wrong = i and j and reference[i - 1] != found[j - 1]

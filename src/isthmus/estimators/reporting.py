@@ -35,14 +35,14 @@ class Reporting:
 
         Parameters
         ----------
-        X : array, tensor, frame, sparse matrix, list of pictures or path
-            Rows as in `fit`; held-out ones tell more. Of very many pictures (2,700 of 28 × 28, say) some are
-            shown, evenly spaced.
+        X : array, tensor, frame, sparse matrix, list of pictures, series or texts, or path
+            Rows as in `fit`; held-out ones tell more. Of very many pictures (2,700 of 28 × 28, say), series or texts
+            (2,000) some are shown, evenly spaced.
         path : path
             Of the file.
         y : array, list or path, optional
-            Labels that colour the code, ``(n,)``; clean rows in X's shape, where X is damaged; or the masks of a
-            `Segmenter`, as in its `fit`.
+            Labels that colour the code, ``(n,)``; clean rows in X's shape, where X is damaged; the masks of a
+            `Segmenter`, or the target texts of a `Seq2Seq`, as in its `fit`.
         overwrite : bool
             Whether a file that stands there may be replaced.
         title : str, optional

@@ -4,7 +4,7 @@ A section is one function in one file of `isthmus.report.sections` and one line 
 `Subject` and gives a `Section`, or None where it has nothing to say about this model.
 """
 
-from isthmus.report.blocks import Code, Note, Picture, Section, Table
+from isthmus.report.blocks import Code, Marked, Note, Picture, Section, Table
 from isthmus.report.page import Chapter
 from isthmus.report.plots import png
 from isthmus.report.subject import Subject
@@ -13,6 +13,7 @@ from isthmus.report.writing import build_sections, write_page, write_report
 __all__ = [
     "Chapter",
     "Code",
+    "Marked",
     "Note",
     "Picture",
     "Section",

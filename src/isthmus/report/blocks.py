@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Block", "Code", "Note", "Picture", "Section", "Table", "short"]
+__all__ = ["Block", "Code", "Marked", "Note", "Picture", "Section", "Table", "short"]
 
 
 class Picture(NamedTuple):
@@ -21,11 +21,17 @@ class Picture(NamedTuple):
     wide: bool = False
 
 
+class Marked(NamedTuple):
+    """A cell of pieces, each with whether it is to stand out."""
+
+    pieces: Sequence[tuple[str, bool]]
+
+
 class Table(NamedTuple):
     """Rows under a head; numbers are given as text, already rounded."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Marked]]
     caption: str = ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from isthmus.report.blocks import Block, Code, Note, Picture, Section, Table
+from isthmus.report.blocks import Block, Code, Marked, Note, Picture, Section, Table
 from isthmus.report.plots import INK, MUTED, PAPER, svg
 
 __all__ = ["Chapter", "render"]
@@ -35,6 +35,7 @@ table{{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nu
 th,td{{padding:.32rem .8rem .32rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}}
 th{{font-weight:600}}
 td.number,th.number{{text-align:right}} td:not(.number){{min-width:6.5rem}}
+mark{{background:#f6c9a8;color:#1f2329;border-radius:3px;padding:0 .1em}} td.text{{white-space:pre-wrap}}
 pre{{background:var(--card);padding:.8rem 1rem;border-radius:6px;overflow-x:auto;font-size:.84rem;line-height:1.5}}
 @media print{{nav{{display:none}} figure{{break-inside:avoid}}}}
 """
@@ -118,13 +119,19 @@ def _table(table: Table) -> str:
     kind = [' class="number"' if number else "" for number in numeric]
     head = "".join(f'<th scope="col"{of}>{escape(name)}</th>' for of, name in zip(kind, table.head, strict=True))
     rows = [
-        "<tr>" + "".join(f"<td{of}>{escape(cell)}</td>" for of, cell in zip(kind, row, strict=True)) + "</tr>"
-        for row in table.rows
+        "<tr>" + "".join(_cell(cell, of) for of, cell in zip(kind, row, strict=True)) + "</tr>" for row in table.rows
     ]
     caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f'{caption}<div class="scroll"><table>{body}</table></div>'
 
 
-def _is_number(cell: str) -> bool:
-    return not set(cell) - set("−-–+0123456789.,e∞ ")
+def _cell(cell: str | Marked, kind: str) -> str:
+    if isinstance(cell, str):
+        return f"<td{kind}>{escape(cell)}</td>"
+    pieces = (f"<mark>{escape(text)}</mark>" if stands_out else escape(text) for text, stands_out in cell.pieces)
+    return f'<td class="text">{"".join(pieces)}</td>'
+
+
+def _is_number(cell: str | Marked) -> bool:
+    return isinstance(cell, str) and not set(cell) - set("−-–+0123456789.,e∞ ")

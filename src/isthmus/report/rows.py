@@ -1,4 +1,4 @@
-"""Rows as a report holds them: an array, or a list of pictures whose sizes differ; and some of many."""
+"""Rows as a report holds them: an array, or a list of unequal pictures, of series or of texts; and some of many."""
 
 from __future__ import annotations
 
@@ -9,22 +9,57 @@ import torch
 
 from isthmus import images
 from isthmus.errors import DataError
+from isthmus.text import texts_of
 
-__all__ = ["Rows", "at_most", "dense", "every", "read_masks", "read_rows", "real", "taken"]
+__all__ = ["Rows", "at_most", "dense", "every", "padded", "read_masks", "read_rows", "real", "taken"]
 
 Rows = np.ndarray | list[np.ndarray]
 
-MOST_NUMBERS, LEAST_ROWS = 2**21, 16
-"""Of the pictures that a report runs the model over: 2,674 of 28 × 28, 32 of 256 × 256."""
+MOST_NUMBERS, LEAST_ROWS, MOST_TEXTS = 2**21, 16, 2000
+"""Of the pictures that a report runs the model over: 2,674 of 28 × 28, 32 of 256 × 256; and of texts."""
 
 
-def read_rows(data: Any, dims: int | None, name: str = "X") -> Rows:
-    """Whatever an estimator takes, as an array where all rows have one size, else as a list of arrays."""
+def read_rows(data: Any, dims: int | None, name: str = "X", layout: str = "rows") -> Any:
+    """Whatever an estimator takes, as an array where all rows have one size, else as a list of arrays.
+
+    Series are always a list, of ``(T,)`` or ``(T, D)``; texts a list of str.
+    """
+    if layout == "texts":
+        return texts_of(data, name)
+    if layout == "series":
+        return _series(data, name)
     if isinstance(data, (list, tuple)) and len(data) and all(np.ndim(item) > 1 for item in data):
         if len({np.shape(picture) for picture in data}) > 1:
             return [np.asarray(picture) for picture in data]
         return images.stacked(list(data), name, dims)[0]
     return dense(data)
+
+
+def _series(data: Any, name: str) -> list[np.ndarray]:
+    given = data if isinstance(data, (list, tuple)) else dense(data)
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        raise DataError(f"{name} must be a list of series, (T,) or (T, D), got {type(data).__name__}")
+    rows = []
+    for place, item in enumerate(given):
+        try:
+            row = dense(item)
+        except ValueError:
+            row = np.empty(0, object)
+        if row.ndim not in (1, 2) or row.dtype.kind not in "biuf" or not len(row):
+            said = f"{row.dtype} {row.shape}" if row.dtype != object else type(item).__name__
+            raise DataError(f"{name}[{place}] must be a series of numbers, (T,) or (T, D), got {said}")
+        rows.append(row)
+    return rows
+
+
+def padded(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Series as ``(n, T, D)`` with zeros at their ends, and where they are data, ``(n, T)``."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, np.newaxis]
+    joined = np.concatenate([row.reshape(len(row), -1) for row in rows])
+    whole = np.zeros((*mask.shape, joined.shape[1]), joined.dtype)
+    whole[mask] = joined
+    return whole, mask
 
 
 def read_masks(values: Rows, rows: Rows, positions: int, multilabel: bool) -> list[np.ndarray]:
@@ -48,9 +83,11 @@ def dense(data: Any) -> np.ndarray:
 
 
 def at_most(rows: Rows) -> int:
-    """How many of these rows a report reads: all of a table, pictures up to a number of pixels."""
+    """How many of these rows a report reads: all of a table, pictures and series up to a size, so many texts."""
     if isinstance(rows, np.ndarray) and rows.ndim < 3:
         return len(rows)
+    if len(rows) and isinstance(rows[0], str):
+        return MOST_TEXTS
     values = rows.size if isinstance(rows, np.ndarray) else sum(picture.size for picture in rows)
     return max(LEAST_ROWS, int(MOST_NUMBERS * len(rows) / max(values, 1)))
 

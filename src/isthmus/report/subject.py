@@ -6,12 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from isthmus import adapters, images
-from isthmus.errors import DataError
-from isthmus.report.labels import Labels, read_labels
+from isthmus.errors import DataError, UnsupportedError
 from isthmus.report.layout import image_shape_of, tiles
-from isthmus.report.rows import at_most, dense, every, read_masks, read_rows, real, taken
+from isthmus.report.rows import at_most, every, padded, read_rows, real, taken
+from isthmus.report.targets import Targets, read_targets
+from isthmus.report.texts import Texts
 from isthmus.types import Batch
 
 __all__ = ["Subject"]
@@ -20,17 +22,19 @@ __all__ = ["Subject"]
 class Subject:
     """The model is known by what it can do: sections ask ``hasattr``, `rebuilds`, `decodes`, never for a class.
 
-    Of very many pictures some are taken, evenly spaced; ``total`` is how many were given.
+    ``layout`` says what rows are: "rows" of a table or pictures, "series" or "texts". Of very many pictures, series
+    or texts some are taken, evenly spaced; ``total`` is how many were given.
 
     Parameters
     ----------
     estimator : object
         Fitted, with ``module_``, ``objective_``, ``history_``, ``transform``, ``reconstruct``; or with ``members_``,
         a list of such objects (a detector around them), of which the middle one is shown.
-    X : array, tensor, frame, sparse matrix, list of pictures or path
+    X : array, tensor, frame, sparse matrix, list of pictures, series or texts, or path
         Rows to show, as the estimator takes them.
     y : array, list or path, optional
-        Labels, one a row; clean rows in X's shape, where X is damaged; masks, where the model labels positions.
+        Labels, one a row; clean rows in X's shape, where X is damaged; masks, where the model labels positions;
+        reference texts, where it writes texts for texts.
     image_shape : "auto", None or (H, W)
         Whether rows are pictures.
     """
@@ -44,8 +48,11 @@ class Subject:
         self.positions = len(self.module.space.shape) - 1
         if self.labels_positions and images.holds_images(X) and images.holds_images(y):
             X, y = images.read_pairs(X, y)
+        if hasattr(self.line, "target_scaler_") or getattr(estimator, "window", None) is not None:
+            raise UnsupportedError("report has no page for windows or for pairs of series yet; predict shows the model")
+        self.layout: str = "texts" if self.writes else getattr(self.line, "_layout", "rows")
         self.given = adapters.read(X)
-        rows = read_rows(self.given, self.dims)
+        rows = read_rows(self.given, self.dims, layout=self.layout)
         self.total = len(rows)
         if self.total == 0:
             raise DataError("X must hold at least one row to show, got none")
@@ -53,13 +60,11 @@ class Subject:
         self.rows: Any = taken(rows, self.index)
         self.ragged = isinstance(self.rows, list)
         self.shown = self.like(self.rows, self.line)
-        self.names = [str(name) for name in getattr(self.given, "columns", ())]
-        self.clean: Any = None
-        self.labels: Labels | None = None
-        self.masks: list[np.ndarray] | None = None
-        if y is not None:
-            self._read_targets(adapters.read(y, "y"))
-        self.image_shape = image_shape_of(self.rows, image_shape, self.positions)
+        self.names = [str(name) for name in getattr(self.given, "columns", ()) if self.layout == "rows"]
+        targets = Targets() if y is None else read_targets(self, adapters.read(y, "y"))
+        self.clean, self.labels, self.masks, self.references = targets
+        plain = self.layout == "rows"
+        self.image_shape = image_shape_of(self.rows, image_shape, self.positions) if plain else None
         self.command: str | None = None
 
     def __len__(self) -> int:
@@ -67,29 +72,10 @@ class Subject:
 
     def like(self, rows: Any, owner: Any) -> Any:
         """Rows as the owner was fitted: a frame with X's names where it knows names, else the array."""
-        if not hasattr(self.given, "columns") or not hasattr(owner, "feature_names_in_"):
+        if not hasattr(self.given, "columns") or not hasattr(owner, "feature_names_in_") or self.layout != "rows":
             return rows
         pandas = hasattr(self.given, "iloc")
         return type(self.given)(rows, **{"columns" if pandas else "schema": list(self.given.columns)})
-
-    def _read_targets(self, y: Any) -> None:
-        """y as masks, clean rows or labels, of the rows that are shown."""
-        values = read_rows(y, self.dims, "y")
-        if len(values) != self.total:
-            wanted = "masks, one a picture" if self.labels_positions else "labels of shape"
-            raise DataError(f"y must be {wanted} ({self.total},) or the clean rows, got {np.shape(y)}")
-        values = taken(values, self.index)
-        if self.labels_positions:
-            self.masks = read_masks(values, self.rows, self.positions, self.module.target.classes is None)
-        elif np.ndim(values[0]) and [np.shape(value) for value in values] == [np.shape(row) for row in self.rows]:
-            self.clean = values
-        else:
-            column = dense(values)
-            column = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
-            if column.ndim != 1:
-                wanted = f"({self.total},) or the clean rows, {np.shape(self.rows[0])} each"
-                raise DataError(f"y must be labels of shape {wanted}, got {column.shape}")
-            self.labels = read_labels(column)
 
     # ------------------------------------------------------------------ what the model can do
 
@@ -104,6 +90,22 @@ class Subject:
         return hasattr(self.line, "predict_proba")
 
     @property
+    def writes(self) -> bool:
+        """Whether it writes a text for a text."""
+        return hasattr(self.line, "target_tokenizer_")
+
+    @property
+    def attends(self) -> bool:
+        """Whether it can show where in the source it looked for each piece."""
+        decoder = self.module.decoder
+        return self.writes and hasattr(decoder, "attention_weights") and getattr(decoder, "attention", None) is not None
+
+    @property
+    def learnt_pairs(self) -> bool:
+        """Whether it undoes damage that the user's own pairs showed it, and none of its own making."""
+        return hasattr(self.line, "corrupt") and self.module.corruption is None
+
+    @property
     def tabular(self) -> bool:
         """Whether rows are columns of a table, and no positions of a signal."""
         return not self.ragged and self.rows.ndim == 2 and self.positions == 0
@@ -111,7 +113,8 @@ class Subject:
     @property
     def has_code(self) -> bool:
         """Whether everything goes through the code, of one size (no skips go round it)."""
-        return not self.module.encoder.out.skips and not self.ragged
+        one_size = not self.ragged if self.layout == "rows" else None not in self.module.bottleneck.out.shape
+        return one_size and not self.module.encoder.out.skips
 
     @property
     def decodes(self) -> bool:
@@ -123,12 +126,24 @@ class Subject:
     @cached_property
     def truth(self) -> Any:
         """What a reconstruction is held against: the clean rows where they are given, else X."""
-        return real(self.rows if self.clean is None else self.clean)
+        rows = self.rows if self.clean is None else self.clean
+        return real(list(rows) if self.ragged else rows)
 
     @cached_property
     def reconstruction(self) -> Any:
         """The model's, in the user's units."""
-        return real(self.line.reconstruct(self.shown))
+        rows = self.line.reconstruct(self.shown)
+        return real(list(rows) if self.ragged else rows)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """Texts beside those that the model writes for them; only of layout "texts"."""
+        return Texts(self)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Steps of each series, pieces of each text, ``(n,)``."""
+        return np.array([len(row) for row in (self.texts.sources if self.layout == "texts" else self.rows)])
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -137,6 +152,11 @@ class Subject:
             pairs = zip(self.reconstruction, self.truth, strict=True)
             return np.array([np.square(rebuilt - truth).sum() for rebuilt, truth in pairs])
         return np.square(self.reconstruction - self.truth).reshape(len(self), -1).sum(1)
+
+    @cached_property
+    def rms(self) -> np.ndarray:
+        """Root mean square error of each row's numbers, ``(n,)``, in the user's units."""
+        return np.sqrt(self.errors / [row.size for row in self.truth])
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -155,9 +175,15 @@ class Subject:
 
     @cached_property
     def spread(self) -> np.ndarray:
-        """The deviation of each column, ``(*shape,)``, 1 where it is constant."""
-        deviation = self.rows.astype(np.float64).std(0)
+        """The deviation of each column, ``(*shape,)``, and of each channel of series, ``(D,)``; 1 where constant."""
+        rows = self.steps if self.layout == "series" else self.rows.astype(np.float64)
+        deviation = rows.std(0)
         return np.where(deviation > 0, deviation, 1.0)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Every step of every series, ``(ΣT, D)``."""
+        return np.concatenate([row.reshape(len(row), -1) for row in self.truth])
 
     @property
     def penalties(self) -> dict[str, Any]:
@@ -183,9 +209,13 @@ class Subject:
         shape = self.rows.shape[1:]
         return self.names or [str(place if len(place) > 1 else place[0]) for place in np.ndindex(shape)]
 
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Codes ``(n, D)`` or ``(n, *positions, D)`` to rows in the user's units."""
-        return np.asarray(self.line.inverse_transform(codes.astype(np.float32)), dtype=np.float64)
+    def decode(self, codes: np.ndarray, lengths: Any = None) -> Any:
+        """Codes ``(n, D)`` or ``(n, *positions, D)`` to rows in the user's units; series and texts as lists."""
+        codes = codes.astype(np.float32)
+        if self.layout == "rows":
+            return np.asarray(self.line.inverse_transform(codes), dtype=np.float64)
+        decoded = list(self.line.inverse_transform(codes, lengths))
+        return decoded if self.layout == "texts" else real(decoded)
 
     def pictures(self, rows: Any) -> np.ndarray:
         """Rows as pictures; only where ``image_shape`` is not None."""
@@ -194,9 +224,15 @@ class Subject:
 
     def batch(self, index: np.ndarray) -> Batch:
         """These rows as the module reads them (channels last, the user's units), on its device."""
+        if self.layout == "series":
+            x, mask = padded(taken(self.rows, index))
+            return Batch(adapters.to_tensor(x), x_mask=torch.from_numpy(mask)).map(
+                lambda field: field.to(self.module.device)
+            )
         rows = np.stack([self.rows[place] for place in index])
         return Batch(adapters.channels_last(adapters.to_tensor(rows), self.dims).to(self.module.device))
 
     def by_error(self, n: int) -> np.ndarray:
         """n rows from the best rebuilt to the worst, evenly spaced in rank."""
-        return np.argsort(self.errors, kind="stable")[every(len(self), n)]
+        errors = self.texts.rates if self.layout == "texts" else self.rms if self.layout == "series" else self.errors
+        return np.argsort(errors, kind="stable")[every(len(self), n)]

@@ -12,6 +12,7 @@ from isthmus.report.blocks import Block, Note, Picture, Section, Table, short
 from isthmus.report.draw import Strip, examples, profile, strips
 from isthmus.report.plots import INK, MUTED, TRAIN, VALIDATION, axes
 from isthmus.report.rows import every, real, taken
+from isthmus.report.sections.series import channels_of, scaled, unit_of
 from isthmus.report.subject import Subject
 
 __all__ = ["denoising"]
@@ -20,12 +21,19 @@ MEASURED, LEAST_SIDE = 500, 11
 """Pictures that PSNR and SSIM are taken of, and the shortest side that SSIM's window fits."""
 MOST_HEADS, CHANGED = 5, ("damaged", "restored")
 """The most columns with their PSNR above, and what it is taken of."""
+LOOKS: dict[str, tuple[str, Any]] = {"damaged": (MUTED, ":"), "restored": (VALIDATION, "--"), "clean": (INK, "-")}
 
 
 def denoising(subject: Subject) -> Section | None:
     """Examples of a model that was trained to undo damage, and the error before and after."""
-    damaged = _damaged(subject) if subject.rebuilds else None
-    if damaged is None or (subject.ragged and subject.image_shape is None):
+    series = subject.layout == "series"
+    if (
+        not subject.rebuilds
+        or subject.layout == "texts"
+        or (subject.ragged and not series and subject.image_shape is None)
+    ):
+        return None
+    if (damaged := _damaged(subject)) is None:
         return None
     restored = subject.reconstruction if subject.clean is not None else _restored(subject, damaged)
     before, after = (_error(rows, subject.truth) for rows in (damaged, restored))
@@ -37,6 +45,8 @@ def denoising(subject: Subject) -> Section | None:
     lines = {"clean": subject.truth, "damaged": damaged, "restored": restored}
     if subject.image_shape is not None:
         blocks += [_measures(subject, lines), _pictures(subject, lines)]
+    elif series:
+        blocks += [_steps(subject, lines, row) for row in every(len(subject), 2)]
     else:
         index = every(len(subject), 2)
         blocks += [_profile(subject, lines, row) for row in index]
@@ -48,12 +58,16 @@ def _damaged(subject: Subject) -> Any:
         return real(subject.rows)
     if subject.module.corruption is None or not hasattr(subject.line, "corrupt"):
         return None
+    if subject.layout == "series":
+        return real(list(subject.line.corrupt(subject.rows)))
     if subject.ragged:
         return [real(subject.line.corrupt(row[np.newaxis])[0]) for row in subject.rows]
     return real(subject.line.corrupt(subject.shown))
 
 
 def _restored(subject: Subject, damaged: Any) -> Any:
+    if subject.layout == "series":
+        return real(list(subject.line.reconstruct(damaged)))
     return real(subject.line.reconstruct(subject.like(damaged, subject.line)))
 
 
@@ -130,9 +144,8 @@ def _decibels(subject: Subject, lines: dict[str, Any], index: np.ndarray) -> lis
 def _profile(subject: Subject, lines: dict[str, Any], row: int) -> Picture:
     figure, panel = profile(subject.names, subject.rows[0].size, f"row {row}")
     shift = subject.truth.mean(0)
-    looks = {"damaged": (MUTED, ":"), "restored": (VALIDATION, "--"), "clean": (INK, "-")}
     for name, rows in lines.items():
-        colour, dash = looks[name]
+        colour, dash = LOOKS[name]
         panel.plot(((rows[row] - shift) / subject.spread).ravel(), color=colour, linestyle=dash, label=name)
     panel.legend()
     return Picture(
@@ -141,6 +154,18 @@ def _profile(subject: Subject, lines: dict[str, Any], row: int) -> Picture:
         f"row {row}: damaged, restored and clean",
         "One row, in deviations of each column from its mean.",
     )
+
+
+def _steps(subject: Subject, lines: dict[str, Any], row: int) -> Picture:
+    """One series: the channel that varies most."""
+    channel = int(channels_of(subject)[subject.steps.std(0)[channels_of(subject)].argmax()])
+    where = f", channel {channel}" if subject.steps.shape[1] > 1 else ""
+    figure, panel = axes(xlabel="step", ylabel=unit_of(subject), title=f"series {subject.index[row]}{where}")
+    for name, (colour, dash) in LOOKS.items():
+        panel.plot(scaled(subject, lines[name][row])[:, channel], color=colour, linestyle=dash, label=name)
+    panel.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(ncols=3, loc="outside lower center")
+    return Picture(f"triplet_{row}", figure, f"series {row}: damaged, restored and clean", "One series.")
 
 
 def _before_after(before: np.ndarray, after: np.ndarray) -> Picture:

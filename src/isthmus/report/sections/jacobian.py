@@ -12,14 +12,15 @@ from isthmus.report.subject import Subject
 
 __all__ = ["jacobian"]
 
-MOST_ROWS, MOST_UNITS = 256, 512
+MOST_ROWS, MOST_UNITS, MOST_NUMBERS = 256, 512, 2**24
 
 
 def jacobian(subject: Subject) -> Section | None:
     """The singular values of ∂z/∂x of a contractive model, mean and spread over rows (Rifai et al. 2011)."""
     if subject.penalty("contractive") is None or not subject.has_code or subject.flat_codes.shape[1] > MOST_UNITS:
         return None
-    index = every(len(subject), MOST_ROWS)
+    size = subject.flat_codes.shape[1] * max(row.size for row in subject.rows)
+    index = every(len(subject), max(2, min(MOST_ROWS, MOST_NUMBERS // size)))
     values = np.linalg.svd(_jacobians(subject, index), compute_uv=False)  # (n, min(D, d))
     squared = np.square(values).sum(1).mean()
     low, high = np.quantile(values, (0.1, 0.9), axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,15 @@ __all__ = ["latent"]
 MOST_POINTS = 5000
 
 
+class Colouring(NamedTuple):
+    """By what dots are coloured; of the picture's name and the caption."""
+
+    name: str
+    labels: Labels | None
+    title: str
+    said: str
+
+
 def latent(subject: Subject) -> Section | None:
     """Codes by their own axes where there are two, by their principal components beyond, coloured by y."""
     if not subject.has_code or len(subject) < 3:
@@ -26,19 +35,31 @@ def latent(subject: Subject) -> Section | None:
     if codes.shape[1] == 1:
         return Section("latent", "The code", [_one(subject, codes[:, 0])])
     points, names, said = _plane(codes)
-    figure, panel = axes(5.6, 4.6, xlabel=names[0], ylabel=names[1])
-    points = points[index]
+    pictures = [_scatter(points[index], names, one, index, said) for one in _colourings(subject)]
+    return Section("latent", "The code in two dimensions", pictures)
+
+
+def _colourings(subject: Subject) -> list[Colouring]:
+    """By y where it is labels, and by the length of series and texts."""
     labels = subject.labels
-    if labels is None:
+    by_y = Colouring("latent", labels, "y", "" if labels is None else ", coloured by y")
+    if subject.layout == "rows" or len(np.unique(subject.lengths)) == 1:
+        return [by_y]
+    title = "length, steps" if subject.layout == "series" else "length, pieces"
+    by_length = Colouring("latent_length", Labels(subject.lengths.astype(np.float64)), title, ", coloured by length")
+    return [by_length._replace(name="latent")] if labels is None else [by_y, by_length]
+
+
+def _scatter(points: np.ndarray, names: tuple[str, str], by: Colouring, index: np.ndarray, said: str) -> Picture:
+    figure, panel = axes(5.6, 4.6, xlabel=names[0], ylabel=names[1])
+    if by.labels is None:
         panel.scatter(*points.T, s=dot(len(points)), color=TRAIN, alpha=0.5, linewidths=0, rasterized=True)
-    elif labels.names:
-        _classes(figure, panel, points, Labels(labels.codes[index], labels.names))
+    elif by.labels.names:
+        _classes(figure, panel, points, Labels(by.labels.codes[index], by.labels.names))
     else:
-        _scale(figure, panel, points, labels.codes[index])
-    coloured = "" if labels is None else ", coloured by y"
-    alt = f"scatter of {len(index)} codes in two dimensions{coloured}"
-    caption = f"{len(index):,} rows{coloured}. {said}"
-    return Section("latent", "The code in two dimensions", [Picture("latent", figure, alt, caption, wide=True)])
+        _scale(figure, panel, points, by.labels.codes[index], by.title)
+    alt = f"scatter of {len(index)} codes in two dimensions{by.said}"
+    return Picture(by.name, figure, alt, f"{len(index):,} rows{by.said}. {said}", wide=True)
 
 
 def dot(n: int) -> float:
@@ -77,13 +98,13 @@ def _classes(figure: Any, panel: Any, points: np.ndarray, labels: Labels) -> Non
     figure.legend(loc="outside right upper", title="y", handletextpad=0.3)
 
 
-def _scale(figure: Any, panel: Any, points: np.ndarray, values: np.ndarray) -> None:
+def _scale(figure: Any, panel: Any, points: np.ndarray, values: np.ndarray, title: str) -> None:
     dots = panel.scatter(
         *points.T, s=dot(len(points)), c=values, cmap=SEQUENTIAL, alpha=0.75, linewidths=0, rasterized=True
     )
     bar = figure.colorbar(dots, ax=panel, pad=0.02)
     bar.outline.set_visible(False)
-    bar.set_label("y")
+    bar.set_label(title)
 
 
 def _one(subject: Subject, values: np.ndarray) -> Picture:

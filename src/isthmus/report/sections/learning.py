@@ -72,6 +72,9 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
 def _unit(subject: Subject, name: str) -> str:
     if name == "learning_rate":
         return "learning rate"
+    if subject.layout == "texts" and name in ("loss", "objective"):
+        each = "piece" if getattr(subject.module.loss, "per", "sample") == "position" else "text"
+        return f"nats a {each}"
     if not subject.rebuilds and name in ("loss", "objective"):
         return f"{name}, mean over pictures"
     likelihood = subject.module.loss.is_likelihood

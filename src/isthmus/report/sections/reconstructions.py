@@ -18,7 +18,7 @@ PANELS = 6
 def reconstructions(subject: Subject) -> Section | None:
     """Images in pairs; other rows as profiles, and columns as scatters of output against input."""
     pairs = subject.image_shape is not None and subject.clean is not None  # which the section on denoising shows
-    if not subject.rebuilds or pairs or (subject.ragged and subject.image_shape is None):
+    if not subject.rebuilds or pairs or subject.layout != "rows" or (subject.ragged and subject.image_shape is None):
         return None
     said = "Rows in order of their error, from the best rebuilt to the worst, evenly spaced in rank."
     if subject.image_shape is not None:

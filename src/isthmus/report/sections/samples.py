@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.report.blocks import Note, Picture, Section
-from isthmus.report.draw import grid, shorten
-from isthmus.report.plots import MUTED, VALIDATION, axes
+from isthmus.report.blocks import Marked, Note, Picture, Section, Table
+from isthmus.report.draw import WIDTH, grid, shorten
+from isthmus.report.plots import MUTED, TRAIN, VALIDATION, axes, blank
 from isthmus.report.rows import every
+from isthmus.report.sections.series import channels_of, colours_of, scaled, unit_of
 from isthmus.report.subject import Subject
 
 __all__ = ["samples"]
 
 SEED = 0
-SIDE, PANELS = 6, 6
+SIDE, PANELS, SERIES, TEXTS = 6, 6, 5, 12
 
 
 def samples(subject: Subject) -> Section | None:
-    """Images drawn from the prior, or the columns of drawn rows beside those of the data."""
+    """Images, series or texts drawn from the prior, or the columns of drawn rows beside those of the data."""
     if not (hasattr(subject.line, "posterior") and subject.decodes):
         return None
+    if subject.layout != "rows":
+        return Section("samples", "Samples", [_series(subject) if subject.layout == "series" else _texts(subject)])
     if subject.image_shape is not None:
         return _images(subject)
     if subject.rows.ndim > 2:
@@ -41,6 +44,36 @@ def _images(subject: Subject) -> Section:
         )
     ]
     return Section("samples", "Samples", [*pictures])
+
+
+def _series(subject: Subject) -> Picture:
+    """Data above, samples of the same lengths below."""
+    index = every(len(subject), SERIES)
+    drawn = subject.line.sample(len(index), mean=True, lengths=subject.lengths[index], random_state=SEED)
+    lines = (("data", [subject.truth[row] for row in index]), ("sampled", list(drawn)))
+    channels = channels_of(subject)
+    several = subject.steps.shape[1] > 1
+    colours = [colour for colour, _ in colours_of(channels)]
+    figure = blank(WIDTH, 2.9)
+    panels = figure.subplots(2, len(index), sharey=True, squeeze=False)
+    for line, (name, rows), colour in zip(panels, lines, (TRAIN, VALIDATION), strict=True):
+        line[0].set_ylabel(f"{name}\n({unit_of(subject)})")
+        for panel, row in zip(line, rows, strict=True):
+            for own, channel in zip(colours, channels, strict=False):
+                panel.plot(scaled(subject, row)[:, channel], color=own if several else colour, linewidth=1.1)
+            panel.xaxis.get_major_locator().set_params(integer=True, nbins=3)
+            panel.tick_params(labelsize=8)
+    said = f"Data, evenly spaced, and below E[x|z] for z from the prior, seed {SEED}, as long as the series above."
+    most = f" Channels {', '.join(map(str, channels))}, a colour each." if several else ""
+    return Picture("samples", figure, f"{len(index)} series of the data and as many samples", said + most, wide=True)
+
+
+def _texts(subject: Subject) -> Table:
+    drawn = subject.line.sample(TEXTS, random_state=SEED)
+    index = every(len(subject), TEXTS)
+    data = [subject.rows[row] for row in index]
+    rows = [(Marked([(text, False)]), Marked([(beside, False)])) for text, beside in zip(drawn, data, strict=False)]
+    return Table(("sampled", "data"), rows, f"The likeliest text for z from the prior, seed {SEED}, beside some of X.")
 
 
 def _columns(subject: Subject, drawn: np.ndarray) -> list[Picture]:

@@ -17,7 +17,7 @@ ACTIVE = 1e-3
 def sparsity(subject: Subject) -> Section | None:
     """ρ̂ of each unit against ρ (KL), mean |z| of each (L1), and how many units a row has active."""
     kl, l1 = subject.penalty("kl_sparsity"), subject.penalty("l1_activity")
-    if (kl is None and l1 is None) or subject.ragged:
+    if (kl is None and l1 is None) or (subject.ragged and not subject.has_code):
         return None
     values = subject.codes.reshape(-1, subject.codes.shape[-1]).astype(np.float64)  # at every position of a map
     mean = values.mean(0) if kl is not None else np.abs(values).mean(0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from isthmus.part import Part
 from isthmus.report.blocks import Note, Section, Table, short
-from isthmus.report.rows import every
+from isthmus.report.rows import every, taken
 from isthmus.report.subject import Subject
 
 __all__ = ["summary"]
@@ -60,17 +60,50 @@ def _part_row(name: str, part: Part) -> tuple[str, ...]:
 def _figures(subject: Subject) -> list[tuple[str, str, str]]:
     count = sum(weight.numel() for weight in subject.module.parameters())
     figures = [("rows shown", f"{len(subject):,}", _sizes(subject)), ("weights", f"{count:,}", "trained numbers")]
-    if subject.rebuilds:
+    if subject.layout == "texts":
+        figures += _texts(subject)
+    elif subject.rebuilds:
         figures += _rebuilt(subject)
     return figures + _likelihood(subject) + _best(subject)
 
 
 def _sizes(subject: Subject) -> str:
     """What a row is, and of how many rows these are some."""
+    if subject.layout != "rows":
+        kind, unit = ("texts", "pieces") if subject.layout == "texts" else ("series", "steps")
+        first, last = subject.lengths.min(), subject.lengths.max()
+        said = f"{kind} of {first} {unit}" if first == last else f"{kind} of {first} to {last} {unit}"
+        return said if subject.total == len(subject) else f"{said}, evenly spaced over the {subject.total:,} given"
     shapes = sorted({np.shape(row) for row in subject.rows}, key=np.prod)
     first, last = (" × ".join(map(str, shape)) for shape in (shapes[0], shapes[-1]))
     said = f"rows of {first} numbers" if first == last else f"pictures from {first} to {last}"
     return said if subject.total == len(subject) else f"{said}, evenly spaced over the {subject.total:,} given"
+
+
+def _texts(subject: Subject) -> list[tuple[str, str, str]]:
+    """What a text is squeezed into, and how much of it comes back."""
+    texts, figures = subject.texts, []
+    if subject.has_code:
+        figures.append(
+            ("code", f"{subject.flat_codes.shape[1]:,}", f"numbers a text, for {subject.lengths.mean():.1f} pieces")
+        )
+    if texts.references is None or not (total := texts.pieces.sum()):
+        return figures
+    whole = f"% of {len(texts.found):,} texts"
+    figures.append(
+        (
+            "piece error rate",
+            short(100 * texts.distances.sum() / total, 3),
+            "% of the references' pieces (0 is perfect)",
+        )
+    )
+    figures.append(("right from end to end", short(100 * (texts.distances == 0).mean(), 3), whole))
+    if subject.writes:
+        nats = np.sum(subject.line.score_samples(subject.rows, subject.references))
+        figures.append(
+            ("log p(reference | source)", short(nats / (total + len(texts.found))), "nats a piece, ends counted")
+        )
+    return figures
 
 
 def _rebuilt(subject: Subject) -> list[tuple[str, str, str]]:
@@ -79,14 +112,16 @@ def _rebuilt(subject: Subject) -> list[tuple[str, str, str]]:
     figures = [("squared error", error, "summed over a row, (units of X)², mean over rows")]
     if subject.has_code:
         width = subject.flat_codes.shape[1]
-        figures.insert(0, ("code", f"{width:,}", f"numbers a row, for {size:,.0f}"))
-        varies = (subject.rows != subject.rows[0]).any()
+        of = "series" if subject.layout == "series" else "row"
+        figures.insert(0, ("code", f"{width:,}", f"numbers a {of}, for {size:,.0f}"))
+        varies = not subject.ragged and (subject.rows != subject.rows[0]).any()
         if varies and subject.rows.dtype.kind != "O" and width < min(n, size):
             by_pca = short(_pca_error(subject, width))
             figures.append(("the same by PCA", by_pca, f"{width} components fitted to these very rows"))
     one = short(np.sqrt(subject.errors.mean() / size))
     figures.append(("error of one number", one, "root mean square, units of X"))
-    if not subject.ragged and (spread := np.square(subject.truth - subject.truth.mean(0)).sum()) > 0:
+    truth = subject.steps if subject.layout == "series" else subject.truth
+    if (not subject.ragged or subject.layout == "series") and (spread := np.square(truth - truth.mean(0)).sum()) > 0:
         figures.append(("variance explained", f"{100 * (1 - subject.errors.sum() / spread):.1f}", "% (100 is perfect)"))
     return figures
 
@@ -110,7 +145,7 @@ def _likelihood(subject: Subject) -> list[tuple[str, str, str]]:
     ):
         return []
     index = every(len(subject), LIKELIHOOD_ROWS)
-    shown = subject.like(subject.rows[index], line)
+    shown = subject.like(taken(subject.rows, index), line)
     nats = np.mean(line.log_likelihood(shown, n_samples=LIKELIHOOD_SAMPLES))
     return [
         ("ELBO", short(np.mean(line.elbo(shown))), f"nats a row, mean over {len(index):,} rows"),
@@ -124,7 +159,8 @@ def _best(subject: Subject) -> list[tuple[str, str, str]]:
         return []
     best = subject.best_epoch
     names = [name for name in ("objective", "val_objective") if name in history[best - 1]]
-    unit = "nats" if subject.module.loss.is_likelihood else "scaled units" if subject.rebuilds else "loss"
+    nats = subject.module.loss.is_likelihood or subject.layout == "texts"
+    unit = "nats" if nats else "scaled units" if subject.rebuilds else "loss"
     said = {"objective": "objective in training", "val_objective": "objective in validation"}
     kept = [(said[name], short(history[best - 1][name]), f"{unit}, mean over rows, epoch {best}") for name in names]
     seconds = sum(row.get("seconds", 0.0) for row in history)

@@ -18,7 +18,7 @@ MOST_COLUMNS = 60
 
 def units(subject: Subject) -> Section | None:
     """Average inputs weighted by a unit's activation, what the decoder adds for it, and first weights."""
-    if not subject.has_code or (subject.image_shape is None and subject.rows.ndim > 2):
+    if subject.layout != "rows" or not subject.has_code or (subject.image_shape is None and subject.rows.ndim > 2):
         return None
     activity = subject.units
     deviation = activity.std(0)

@@ -6,21 +6,27 @@ from statistics import NormalDist
 
 import numpy as np
 
-from isthmus.report.blocks import Note, Picture, Section
+from isthmus.report.blocks import Block, Marked, Note, Picture, Section, Table
 from isthmus.report.draw import examples, grid, profile
+from isthmus.report.plots import axes
 from isthmus.report.sections.posterior import active_units
+from isthmus.report.sections.series import scaled, unit_of
 from isthmus.report.subject import Subject
 
 __all__ = ["walk"]
 
-SIDE, STEPS, DIRECTIONS = 15, 11, 8
+SIDE, STEPS, DIRECTIONS, TEXTS = 15, 11, 8, 9
 REACH, OWN_REACH = 3.0, 2.0
 """Deviations of a prior, and of a code that has none."""
 
 
 def walk(subject: Subject) -> Section | None:
     """A grid over a code of two units; else along each of the most active ones, a map's channel everywhere alike."""
-    if not subject.decodes or (subject.image_shape is None and subject.rows.ndim > 2):
+    if subject.layout != "rows" and subject.decodes and len(subject) > 1:
+        texts = subject.layout == "texts"
+        blocks: list[Block] = [_between(subject)] if texts else [Note(_said(subject)), *_lines(subject)]
+        return Section("walk", "From one text to another" if texts else "A walk through the code", blocks)
+    if subject.layout != "rows" or not subject.decodes or (subject.image_shape is None and subject.rows.ndim > 2):
         return None
     if subject.image_shape is None:
         return Section("walk", "A walk through the code", [Note(_said(subject)), *_profiles(subject)])
@@ -127,3 +133,41 @@ def _profiles(subject: Subject) -> list[Picture]:
         said = "The output, in deviations of each column from its mean; blue for the lowest value of the unit."
         pictures.append(Picture(f"walk_{unit}", figure, alt, said))
     return pictures
+
+
+# ---------------------------------------------------------------------- series and texts
+
+
+def _lines(subject: Subject) -> list[Picture]:
+    """Series of the middle length as a unit moves: the channel that moves most."""
+    from matplotlib import colormaps
+
+    steps, length = _steps(subject, 7), int(np.median(subject.lengths))
+    colours = colormaps["coolwarm"](np.linspace(0, 1, len(steps)))
+    pictures = []
+    for unit in active_units(subject)[: min(4, subject.codes.shape[1])]:
+        rows = np.stack([scaled(subject, row) for row in subject.decode(_along(subject, unit, steps), length)])
+        channel = int(rows.std(0).sum(0).argmax())
+        where = f", channel {channel}" if rows.shape[2] > 1 else ""
+        figure, panel = axes(xlabel="step", ylabel=unit_of(subject), title=f"unit {unit}{where}")
+        for index, (step, row, colour) in enumerate(zip(steps, rows[..., channel], colours, strict=True)):
+            panel.plot(row, color=colour, linewidth=1.2, label=None if index % 3 else _signed(step))
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        figure.legend(title="unit, deviations", ncols=3, loc="outside lower center")
+        alt = f"series as unit {unit} moves from {_signed(steps[0])} to {_signed(steps[-1])} deviations"
+        most = " The channel that moves most." if where else ""
+        pictures.append(Picture(f"walk_{unit}", figure, alt, f"Blue for the lowest value of the unit.{most}"))
+    return pictures
+
+
+def _between(subject: Subject) -> Table:
+    """What stands between two well rebuilt texts that are far apart in the code."""
+    order = subject.by_error(len(subject))
+    good = order[: max(2, len(order) // 2)]
+    codes = subject.codes[good].astype(np.float64)
+    ends = codes[0], codes[np.square(codes - codes[0]).reshape(len(codes), -1).sum(1).argmax()]
+    shares = np.linspace(0, 1, TEXTS)
+    written = subject.decode(np.stack([(1 - share) * ends[0] + share * ends[1] for share in shares]))
+    rows = [(f"{100 * share:.0f}", Marked([(text, False)])) for share, text in zip(shares, written, strict=True)]
+    said = "Between two well rebuilt texts that are far apart in the code, in equal steps of it."
+    return Table(("% of the way", "decoded"), rows, said)
