@@ -30,6 +30,8 @@ class EncoderDecoder(nn.Module):
     scaler, corruption : parts, optional
     """
 
+    own_share: Tensor
+
     def __init__(
         self,
         encoder: Encoder,
