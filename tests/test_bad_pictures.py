@@ -240,6 +240,10 @@ TRAINING = {
         "got 1",
     ),
     "batch_size one of one-position patches": (segment(patch_size=2, batch_size=1), "batch_size must be", "got 1"),
+    "batch_size one of one position by instance": (
+        encode(X[:, :2, :2], encoder=ConvEncoder((4,), normalization="instance"), batch_size=1),
+        "batch_size must be at least 2 for normalization='batch' or 'instance'",
+    ),
     "batch_size one without positions": (
         encode(encoder=MLPEncoder((4,), normalization="batch"), batch_size=1),
         "batch_size must be at least 2",

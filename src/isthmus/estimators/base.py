@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus import spec
@@ -365,13 +365,20 @@ def conv_for(space: Space) -> ConvEncoder:
 
 
 def check_batch_size(model: EncoderDecoder, source: Resident) -> None:
-    """Raise `ParameterError` where a batch normalisation would see one value a channel, which has no variance."""
+    """Raise `ParameterError` where a normalisation would see one value a channel, which has no variance."""
     size = tuple(getattr(source, "size", source.rows.x.shape[1:-1]))  # of a patch, or of a picture
     strides = model.encoder.total_stride or (size if len(built(model.encoder).shape) == 1 else [1] * len(size))
     one_position = all(length <= stride for length, stride in zip(size, strides, strict=True))
-    if source.sampler.batch_size == 1 and one_position and any(isinstance(m, _BatchNorm) for m in model.modules()):
+    if source.sampler.batch_size == 1 and one_position and any(map(_normalizes_over_batch_or_map, model.modules())):
         rows = f"rows of {size} positions come down to one" if size else "rows have no positions"
-        raise ParameterError(f"batch_size must be at least 2 for normalization='batch' where {rows}, got 1")
+        given = "normalization='batch' or 'instance'"
+        raise ParameterError(f"batch_size must be at least 2 for {given} where {rows}, got 1")
+
+
+def _normalizes_over_batch_or_map(layer: nn.Module) -> bool:
+    """Whether a channel's statistics are over positions, or rows and positions, alone."""
+    alone = isinstance(layer, nn.GroupNorm) and layer.num_groups == layer.num_channels
+    return alone or isinstance(layer, _BatchNorm)
 
 
 def _train(loop: Loop) -> None:
