@@ -47,7 +47,7 @@ class Seq2Seq(TextPairs, Forecasting):
     encoder : str or Encoder
         "auto" and "rnn" are ``RNNEncoder(256, pool=None, dropout=0.2)`` of texts, with attention, and
         ``RNNEncoder(64, pool=None, dropout=0.2)`` of series. Of windows, "rnn" is ``RNNEncoder(64)`` and "auto"
-        ``MLPEncoder((256,), activation="silu")``; any encoder reads those. "transformer" is ``TransformerEncoder()``.
+        ``MLPEncoder((256, 128), activation="silu")``; any encoder reads those. "transformer" is ``TransformerEncoder()``.
     tokenizer : {"bpe", "word", "char"} or Tokenizer
         Of both sides, or a pair of them, the source's and the target's: see `isthmus.text.TextTokenizer`.
     vocabulary_size : int, optional
@@ -190,7 +190,7 @@ class Seq2Seq(TextPairs, Forecasting):
     def _encoder_for(self, space: Space) -> Encoder:
         pool = "last" if self._layout == "windows" else None
         if self.encoder == "auto" and self._layout == "windows":
-            return MLPEncoder((256,), activation="silu")
+            return MLPEncoder((256, 128), activation="silu")
         if self.encoder in ("rnn", "auto"):
             return RNNEncoder(256 if self._layout == "rows" else 64, pool=pool, dropout=0.2 if pool is None else 0.0)
         if self.encoder == "transformer":

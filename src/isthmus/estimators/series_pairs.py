@@ -92,6 +92,23 @@ class SeriesPairs(Pairs):
         scaled = self.target_scaler_(y, mask)[0].to(self.module_.dtype)
         return scaled if mask is None else scaled.masked_fill(~mask.unsqueeze(-1), 0.0)
 
+    # ------------------------------------------------------------------ saving
+
+    def _learnt(self) -> dict[str, Any]:
+        """A scaler as the part, its width and its numbers."""
+        learnt = super()._learnt()
+        for name, value in learnt.items():
+            if isinstance(value, Scaler):
+                learnt[name] = (value, built(value).shape[-1], dict(value.state_dict()))
+        return learnt
+
+    def _restore(self, learnt: dict[str, Any]) -> None:
+        scalers = {name: learnt[name] for name in learnt if name.endswith("scaler_") and learnt[name] is not None}
+        for name, (scaler, width, state) in scalers.items():
+            scaler.build(Space((None, width))).load_state_dict(state)
+            learnt = {**learnt, name: scaler}
+        super()._restore(learnt)
+
     # ------------------------------------------------------------------ writing
 
     def _write_series(self, X: Any, lengths: Any, max_length: int | None) -> Any:

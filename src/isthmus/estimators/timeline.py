@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,7 +151,9 @@ def frequency(index: Any, name: str) -> str | None:
         if len(index) < 3:
             return None
         try:
-            found = pd.infer_freq(index)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pandas announces that it will give an offset, which has a freqstr
+                found = pd.infer_freq(index)
         except (TypeError, ValueError):
             found = None
         if found is None:
@@ -158,7 +161,7 @@ def frequency(index: Any, name: str) -> str | None:
                 f"{name} must have an index whose frequency can be inferred, got steps of several lengths: "
                 f"{name}.asfreq(...).interpolate() makes them one"
             )
-        return str(found)
+        return str(getattr(found, "freqstr", found))
     steps = np.diff(np.asarray(index)) if pd.api.types.is_integer_dtype(index.dtype) else np.arange(2)
     if len(set(steps.tolist())) > 1:
         raise DataError(
