@@ -1,11 +1,11 @@
-"""Five kinds of autoencoder on handwritten digits, and two U-Nets on pictures: tables, and one page for all.
+"""Five kinds of autoencoder on handwritten digits, two U-Nets on pictures, and words learnt to pronounce.
 
     make demo                                        # or: python examples/demo.py [--images FOLDER]
 
 The digits are scikit-learn's (1,797 images of 8 × 8). Where the environment variable ISTHMUS_DATA names a
 folder with MNIST in it, they are 4,000 training and 1,000 test images of 28 × 28 from there. Pixels are
 scaled to [0, 1]; every figure is of test images that no model was trained on. demo_pictures.py has the
-photographs and the cells.
+photographs and the cells, demo_pronounce.py the words. It leaves tables, a page for the pictures and one for the words.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import demo_pictures
+import demo_pronounce
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -149,7 +150,7 @@ def side_by_side(digits: Digits, results: list[Result]) -> Picture:
     return Picture("reconstructions", figure, alt, "Ten test images, rebuilt from the code of each kind.", wide=True)
 
 
-def write_images(folder: Path, first: Picture, chapters: list[Chapter]) -> list[Path]:
+def write_images(folder: Path, first: Picture, chapters: list[Chapter], alignment: Picture) -> list[Path]:
     """The pictures that a README shows, as PNG."""
     found = {
         (chapter.key, block.name): block
@@ -170,6 +171,7 @@ def write_images(folder: Path, first: Picture, chapters: list[Chapter]) -> list[
         "jacobian": found["contractive", "jacobian"],
         "photographs": found["photographs", "restored"],
         "segmentation": found["segmentation", "masks"],
+        "alignment": alignment,
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in wanted.items():
@@ -188,6 +190,8 @@ def main() -> None:
     pictures = demo_pictures.outcomes(progress)
     for outcome in pictures:
         demo_pictures.print_outcome(outcome, console)
+    spoken = demo_pronounce.outcome(progress)
+    demo_pronounce.print_spoken(spoken, console)
     chapters = []
     for result in results:
         sections = build_sections(Subject(result.model, result.rows, digits.labels), command="make demo")
@@ -204,8 +208,10 @@ def main() -> None:
         Note("A chapter for each, on test images; the variational one shows pixels drawn 0 or 1."),
     ]
     page = write_page("demo/report.html", title, chapters, lead, overwrite=True)
-    images = write_images(options.images, first, chapters)
-    console.print(f"{page} ({page.stat().st_size / 1e6:.1f} MB) and {len(images)} pictures in {options.images}/")
+    words = demo_pronounce.write_report(spoken, Path("demo/pronounce.html"))
+    images = write_images(options.images, first, chapters, demo_pronounce.alignment(spoken))
+    pages = " and ".join(f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in (page, words))
+    console.print(f"{pages}, and {len(images)} pictures in {options.images}/")
     console.print(f"{time.perf_counter() - started:.0f} seconds in all", style="dim")
 
 

