@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 def test_every_estimator_has_a_report(trained):
     reported = {type(model).__name__ for model, *_ in trained.values()}
-    assert reported == set(isthmus.estimators.__all__) - {"Seq2Seq"}  # which refuses: test_seq2seq.py
+    assert reported == set(isthmus.estimators.__all__) - {"Seq2Seq"}  # which test_sequences.py has
 
 
 def test_every_section_that_applies_is_there_and_no_other(made):

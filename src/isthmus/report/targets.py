@@ -49,7 +49,8 @@ def read_targets(subject: Subject, y: Any) -> Targets:
         raise DataError(f"y must be {wanted}, got items of several shapes") from None
     if (isinstance(values, np.ndarray) and values.ndim == 0) or len(values) != total:
         wanted = "masks, one a picture" if subject.labels_positions else "labels of shape"
-        raise DataError(f"y must be {wanted} ({total},) or the clean rows, got {np.shape(y)}")
+        got = values.shape if isinstance(values, np.ndarray) else f"{len(values)} arrays"
+        raise DataError(f"y must be {wanted} ({total},) or the clean rows, got {got}")
     values = taken(values, subject.index)
     if subject.labels_positions:
         return Targets(masks=read_masks(values, subject.rows, subject.positions, subject.module.target.classes is None))
