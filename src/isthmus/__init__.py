@@ -24,7 +24,14 @@ _HOMES = {
     ],
     "isthmus.optimizers": ["LBFGS", "SGD", "Adam", "AdamW"],
     "isthmus.schedules": ["Constant", "Cosine", "Linear"],
-    "isthmus.training.callbacks": ["Binarize", "Callback", "EarlyStopping", "ScheduledSampling", "WeightAverage", "WeightSchedule"],
+    "isthmus.training.callbacks": [
+        "Binarize",
+        "Callback",
+        "EarlyStopping",
+        "ScheduledSampling",
+        "WeightAverage",
+        "WeightSchedule",
+    ],
     "isthmus.model": ["EncoderDecoder"],
     "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed"],
     "isthmus.part": [

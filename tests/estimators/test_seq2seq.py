@@ -207,3 +207,44 @@ def test_unfitted():
         small().predict(TEST)
     with pytest.raises(UnsupportedError, match="attention"):
         small(encoder=SMALL).fit(TRAIN[:60], TURNED[:60]).attention("abc")
+
+
+def test_validation_by_what_is_written():
+    """The figures are those of `predict` on the same words; the best epoch is the best by the one monitored."""
+    held = (TEST, [word[::-1] for word in TEST])
+    metrics = ["error_rate", "text_error", "bleu"]
+    model = small(
+        max_epochs=6, learning_rate=5e-3, validation_metrics=metrics, monitor="val_text_error", callbacks=[]
+    ).fit(TRAIN, TURNED, validation_data=held)
+    best = min(model.history_, key=lambda row: row["val_text_error"])
+    found = model.predict(TEST)
+    wrong = sum(one != other for one, other in zip(found, held[1], strict=True)) / len(TEST)
+    assert best["val_text_error"] == wrong < 1
+    np.testing.assert_allclose(best["val_error_rate"], isthmus.metrics.error_rate(held[1], found))
+    assert 0 <= best["val_bleu"] <= 100
+    plain = small(max_epochs=6, learning_rate=5e-3).fit(TRAIN, TURNED, validation_data=held)
+    losses = [row["val_loss"] for row in model.history_], [row["val_loss"] for row in plain.history_]
+    assert losses[0] == losses[1]  # to write changes nothing in training
+
+
+def test_more_bleu_is_better():
+    texts = [" ".join(word) for word in TRAIN]
+    model = small(
+        tokenizer="word", max_epochs=4, learning_rate=5e-3, validation_metrics=["bleu"], monitor="val_bleu"
+    ).fit(texts, texts)
+    best = max(row["val_bleu"] for row in model.history_)
+    again = [row for row in model.history_ if row["val_bleu"] == best]
+    assert again[0]["val_bleu"] > model.history_[0]["val_bleu"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"validation_metrics": ["rouge"]}, "validation_metrics must be a list of error_rate, text_error, bleu"),
+        ({"validation_metrics": "bleu"}, "validation_metrics must be a list"),
+        ({"monitor": "val_bleu"}, "monitor must be one of"),
+    ],
+)
+def test_metrics_refused_by_name(arguments, message):
+    with pytest.raises(ParameterError, match=message):
+        small(**arguments).fit(TRAIN, TURNED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ from isthmus.optimizers import LBFGS
 from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.buckets import Buckets
-from isthmus.training.callbacks import EarlyStopping, Progress
+from isthmus.training.callbacks import Callback, EarlyStopping, Progress
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident, content_order
 from isthmus.training.rng import isolated_rng
@@ -316,7 +317,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         objective = self._objective(n_epochs * source.steps_per_epoch)
         step = TrainStep(self.module_, objective.to(self._device))
         self._check_monitor(step, source, held)
-        callbacks = [*self.callbacks]
+        callbacks = [*self.callbacks, *self._validators(held)]
         if held is not None or self.monitor != "val_objective":
             callbacks.append(EarlyStopping(self.monitor, self.patience))
         if self.verbose:
@@ -336,10 +337,19 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             seed=seed + 3,
         )
 
+    def _decoded_metrics(self) -> Sequence[str]:
+        """The names of those figures."""
+        return ()
+
+    def _validators(self, held: Batch | None) -> list[Callback]:
+        """What adds figures of the held-out rows to an epoch's, beside the objective's terms."""
+        return []
+
     def _check_monitor(self, step: TrainStep, source: Resident, held: Batch | None) -> None:
         """Rehearse the objective on two rows, so that what it refuses is refused before training."""
         terms = step.rehearse(source.slice(0, 2))
-        known = [*terms, "learning_rate", "seconds", *[f"val_{name}" for name in terms if held is not None]]
+        validated = [] if held is None else [f"val_{name}" for name in [*terms, *self._decoded_metrics()]]
+        known = [*terms, "learning_rate", "seconds", *validated]
         if self.monitor not in known and not (held is None and self.monitor == "val_objective"):
             raise ParameterError(f"monitor must be one of {known}, got {self.monitor!r}")
 

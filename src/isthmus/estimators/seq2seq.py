@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from isthmus import adapters, spec
-from isthmus.checks import Check, check_parameters, choice, either, instance, integer, optional
+from isthmus.checks import Check, check_parameters, choice, either, instance, integer, optional, sequence
 from isthmus.encoders import MLPEncoder, RNNEncoder, TransformerEncoder
 from isthmus.errors import DataError, ParameterError, UnsupportedError
 from isthmus.estimators.base import EncoderDecoderEstimator
+from isthmus.estimators.decoded import DECODED
 from isthmus.estimators.forecasting import Forecasting
 from isthmus.estimators.text_pairs import TextPairs
 from isthmus.losses import CrossEntropy, GaussianNLL, SquaredError
@@ -47,7 +49,8 @@ class Seq2Seq(TextPairs, Forecasting):
     encoder : str or Encoder
         "auto" and "rnn" are ``RNNEncoder(256, pool=None, dropout=0.2)`` of texts, with attention, and
         ``RNNEncoder(64, pool=None, dropout=0.2)`` of series. Of windows, "rnn" is ``RNNEncoder(64)`` and "auto"
-        ``MLPEncoder((256, 128), activation="silu")``; any encoder reads those. "transformer" is ``TransformerEncoder()``.
+        ``MLPEncoder((256, 128), activation="silu")``; any encoder reads those. "transformer" is
+        ``TransformerEncoder()``.
     tokenizer : {"bpe", "word", "char"} or Tokenizer
         Of both sides, or a pair of them, the source's and the target's: see `isthmus.text.TextTokenizer`.
     vocabulary_size : int, optional
@@ -63,6 +66,10 @@ class Seq2Seq(TextPairs, Forecasting):
         Positions of a batch, in place of ``batch_size`` sentences.
     max_length : int, optional
         Pieces or steps that are written at most; None: as many as the longest target of training has.
+    validation_metrics : sequence of {"error_rate", "text_error", "bleu"}
+        Of what is written greedily for held-out texts, at most 1,000, after every epoch: edits a piece, share of
+        texts with any error, sacreBLEU. They stand in the history as ``val_error_rate``, …, and ``monitor`` may
+        be one of them.
     window, horizon : int, optional
         Steps that are read, and steps that are forecast. Given both, `fit` takes series alone.
     stride : int
@@ -105,6 +112,7 @@ class Seq2Seq(TextPairs, Forecasting):
     max_epochs: int = 30
     patience: int | None = 5
     max_length: int | None = None
+    validation_metrics: Sequence[str] = ()
     window: int | None = None
     horizon: int | None = None
     stride: int = 1
@@ -117,6 +125,7 @@ class Seq2Seq(TextPairs, Forecasting):
         "lower": instance(bool, "True or False"),
         "batch_tokens": optional(integer(1)),
         "max_length": optional(integer(1)),
+        "validation_metrics": sequence(choice(DECODED), f"a list of {', '.join(DECODED)}"),
         "window": optional(integer(1)),
         "horizon": optional(integer(1)),
         "stride": integer(1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from torch.nn import functional as F
 from isthmus import adapters
 from isthmus.checks import check_parameters, integer, number, optional
 from isthmus.errors import DataError, ParameterError, UnsupportedError
+from isthmus.estimators.decoded import DecodedMetrics, at_most
 from isthmus.estimators.pairs import Pairs, in_chunks
 from isthmus.estimators.parameters import seed_of
 from isthmus.estimators.sequences import made_tokenizer, padded_texts, without_unknown
 from isthmus.nn.decoding import Written, beam_search, drawn, likeliest, write
 from isthmus.text import TextTokenizer, Tokenizer, texts_of
 from isthmus.training.buckets import Buckets
+from isthmus.training.callbacks import Callback
 from isthmus.types import Batch, Latent
 
 __all__ = ["TextPairs"]
@@ -40,6 +43,7 @@ class TextPairs(Pairs):
     vocabulary_size: int | None
     lower: bool
     max_length: int | None
+    validation_metrics: Sequence[str]
     max_length_: int
     source_tokenizer_: Any
     target_tokenizer_: Any
@@ -84,14 +88,14 @@ class TextPairs(Pairs):
     def _write_texts(
         self,
         X: Any,
-        max_length: int | None,
-        random_state: Any,
-        beam_size: int,
-        n_best: int,
-        length_penalty: float,
-        temperature: float | None,
-        top_k: int | None,
-        top_p: float,
+        max_length: int | None = None,
+        random_state: Any = 0,
+        beam_size: int = 1,
+        n_best: int = 1,
+        length_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float = 1.0,
     ) -> list[Any]:
         """The arguments are those of `Seq2Seq.predict`."""
         values = {"beam_size": beam_size, "n_best": n_best, "length_penalty": length_penalty, "max_length": max_length}
@@ -104,23 +108,35 @@ class TextPairs(Pairs):
         choose: Callable[[Tensor], Tensor] = likeliest
         if temperature is not None:
             choose = drawn(torch.Generator().manual_seed(seed_of(random_state)), temperature, top_k, top_p)
-        longest = max_length or self.max_length_
+        longest, end = max_length or self.max_length_, self.target_tokenizer_.vocabulary_size
 
         def written(latent: Latent, _: Tensor) -> list[list[Written]]:
             decoder, n = self.module_.decoder, len(latent.z)
-            end = self.target_tokenizer_.vocabulary_size
-            state = decoder.start(latent)  # type: ignore[operator]
-            step = without_unknown(decoder.step)
+            state, step = decoder.start(latent), without_unknown(decoder.step)  # type: ignore[operator]
             if beam_size == 1:
                 return [[one] for one in write(step, state, n, end + 1, end, longest, choose)]
             return beam_search(step, state, n, end + 1, end, longest, beam_size, length_penalty, n_best)
 
-        found = self._over_sources(*self._text_sources(X), written)
+        sources = X if isinstance(X, tuple) else self._text_sources(X)  # ids with their mask
+        found = self._over_sources(sources[0], sources[1], written)
         texts: list[Any] = self.target_tokenizer_.decode([one.classes for row in found for one in row])
         if n_best == 1:
             return texts
         ends = np.cumsum([len(row) for row in found]).tolist()
         return [texts[end - len(row) : end] for row, end in zip(found, ends, strict=True)]
+
+    def _decoded_metrics(self) -> Sequence[str]:
+        return self.validation_metrics
+
+    def _validators(self, held: Batch | None) -> list[Callback]:
+        """Of texts, the metrics of what the model writes for held-out sources."""
+        if held is None or held.y is None or not self.validation_metrics or self.module_.target.classes is None:
+            return []
+        index, tokenizer = torch.tensor(at_most(len(held.x)), device=held.x.device), self.target_tokenizer_
+        x, y, x_mask, y_mask, *_ = held.map(lambda field: field[index].cpu())
+        references = tokenizer.decode([ids[mask].tolist() for ids, mask in zip(y, y_mask, strict=True)])  # type: ignore[arg-type]
+        write_all = partial(self._write_texts, (x, x_mask))
+        return [DecodedMetrics(write_all, references, tokenizer.encode, self.validation_metrics)]
 
     def _text_scores(self, X: Any, y: Any) -> np.ndarray:
         """log p(target | source) of each pair, nats, its end counted; without label smoothing."""

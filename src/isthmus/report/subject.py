@@ -197,11 +197,12 @@ class Subject:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch whose weights the model has, from 1: the lowest of ``monitor``, else the last."""
+        """The epoch whose weights the model has, from 1: the best of ``monitor``, else the last."""
         history, monitor = self.line.history_, self.line.get_params(deep=False).get("monitor", "val_objective")
         if not history or monitor not in history[0]:
             return len(history)
-        return 1 + int(np.argmin([row[monitor] for row in history]))
+        figures = np.array([row[monitor] for row in history])
+        return 1 + int((-figures if monitor.endswith("bleu") else figures).argmin())
 
     @property
     def columns(self) -> list[str]:

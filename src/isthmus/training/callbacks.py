@@ -19,6 +19,9 @@ __all__ = ["Binarize", "Callback", "EarlyStopping", "Progress", "ScheduledSampli
 
 logger = logging.getLogger("isthmus")
 
+HIGHER = ("val_bleu",)
+"""Figures of the history of which more is better."""
+
 
 class Callback:
     """Override what you need. ``loop.state`` is the whole `TrainState`; set ``loop.state.stop`` to a
@@ -54,7 +57,7 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str
-        A name in the history, lower is better.
+        A name in the history, lower is better, but for those of `HIGHER`.
     patience : int or None
         None keeps the best weights but never stops.
     """
@@ -68,7 +71,8 @@ class EarlyStopping(Callback):
         figures = state.history[-1]
         if self.monitor not in figures:
             raise ParameterError(f"monitor must be one of {sorted(figures)}, got {self.monitor!r}")
-        if state.keep_best(figures[self.monitor]) or self.patience is None:
+        figure = figures[self.monitor]
+        if state.keep_best(-figure if self.monitor in HIGHER else figure) or self.patience is None:
             return
         if state.epoch - state.best_epoch >= self.patience:
             state.stop = f"{self.monitor} has not improved for {self.patience} epochs"

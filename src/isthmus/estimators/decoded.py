@@ -1,0 +1,74 @@
+"""Validation by what is written: texts of held-out sources, beside their references, after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from isthmus import metrics
+from isthmus.errors import ParameterError
+from isthmus.training.callbacks import Callback
+
+__all__ = ["DECODED", "DecodedMetrics", "at_most"]
+
+MOST = 1000
+"""Held-out texts that are written after an epoch, evenly spaced."""
+
+
+def bleu(references: list[list[str]], found: list[list[str]], texts: tuple[list[str], list[str]]) -> float:
+    """sacreBLEU's, of plain text, 0 to 100 (Papineni et al. 2002; Post 2018)."""
+    try:
+        import sacrebleu
+    except ImportError as error:
+        raise ParameterError("validation_metrics: 'bleu' needs sacrebleu: pip install 'isthmus[text]'") from error
+    return float(sacrebleu.corpus_bleu(texts[1], [texts[0]]).score)
+
+
+def error_rate(references: list[list[str]], found: list[list[str]], texts: tuple[list[str], list[str]]) -> float:
+    """Edits a piece of the tokenizer; see `isthmus.metrics.error_rate`."""
+    return metrics.error_rate(references, found)
+
+
+def exact(references: list[list[str]], found: list[list[str]], texts: tuple[list[str], list[str]]) -> float:
+    """Share of texts that are not as their reference, in every character."""
+    return sum(one != other for one, other in zip(*texts, strict=True)) / len(texts[0])
+
+
+DECODED: dict[str, Callable[..., float]] = {"error_rate": error_rate, "text_error": exact, "bleu": bleu}
+
+
+class DecodedMetrics(Callback):
+    """Adds ``val_<name>`` to an epoch's figures.
+
+    Parameters
+    ----------
+    write : callable
+        The texts of the held-out sources, greedily.
+    references : list of str
+    pieces : callable
+        A text's pieces.
+    names : sequence of str
+        Of `DECODED`.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[], list[str]],
+        references: list[str],
+        pieces: Callable[[list[str]], list[Any]],
+        names: Sequence[str],
+    ) -> None:
+        self.write, self.references, self.pieces, self.names = write, references, pieces, names
+
+    def on_epoch_end(self, loop: Any) -> None:
+        was_training = loop.step.training
+        found = self.write()
+        loop.step.train(was_training)
+        both = self.pieces(self.references), self.pieces(found)
+        for name in self.names:
+            loop.state.history[-1][f"val_{name}"] = DECODED[name](*both, (self.references, found))
+
+
+def at_most(n: int) -> list[int]:
+    """Places of at most `MOST` of n rows, evenly spaced."""
+    return [round(place * (n - 1) / max(min(n, MOST) - 1, 1)) for place in range(min(n, MOST))]
