@@ -28,6 +28,7 @@ from isthmus.report.rows import at_most, padded
 from isthmus.report.sections.alignments import _lines, alignments
 from isthmus.report.sections.anomalies import anomalies
 from isthmus.report.sections.latent import latent
+from isthmus.report.sections.learning import learning
 from isthmus.report.sections.texts import texts
 from isthmus.report.texts import Texts, readable
 
@@ -282,6 +283,18 @@ def test_the_page_marks_pieces_and_is_complete(reported, tmp_path):
     assert "<script" not in page
     assert "model.report(X, &quot;report.html&quot;, y)" in page
     assert page.count("<svg") == page.count("<figure")
+
+
+def test_figures_of_validation_alone_have_a_curve(reported):
+    case, _ = reported["writer"]
+    subject = Subject(case.model, case.X, case.y)
+    history = [row | {"val_bleu": 10.0 * row["epoch"]} for row in case.model.history_]
+    subject.line = type(
+        "Line", (), {"history_": history, "objective_": case.model.objective_, "get_params": lambda self, deep: {}}
+    )()
+    with style():
+        picture = picture_of(learning(subject), "curve_val_bleu")
+    np.testing.assert_array_equal(picture.figure.axes[0].get_lines()[0].get_xydata(), [[1, 10], [2, 20]])
 
 
 def test_columns_of_frames_are_texts(reported):

@@ -27,6 +27,7 @@ def learning(subject: Subject) -> Section | None:
     names.sort(key=lambda name: ["objective", "loss"].index(name) if name in ("objective", "loss") else 2)
     weights = {name: penalty.weight for name, penalty in subject.penalties.items()}
     pictures = [_curve(subject, name, weights.get(name)) for name in names]
+    pictures += [_decoded(subject, name) for name in history[0] if _of_validation_alone(name, history[0])]
     rates = {row["learning_rate"] for row in history}
     if len(rates) > 1:
         pictures.append(_curve(subject, "learning_rate", None))
@@ -67,6 +68,24 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
         else f"{said}: training{' and validation' if held else ''}."
     )
     return Picture(f"curve_{name}", figure, alt, caption)
+
+
+def _of_validation_alone(name: str, row: dict[str, float]) -> bool:
+    return name.startswith("val_") and name.removeprefix("val_") not in row
+
+
+def _decoded(subject: Subject, name: str) -> Picture:
+    """A figure of the held-out rows that is no term of the objective."""
+    rows = [row for row in subject.line.history_ if name in row]
+    said = name.removeprefix("val_").replace("_", " ")
+    figure, panel = axes(xlabel="epoch", ylabel=said, title=said)
+    values = [row[name] for row in rows]
+    panel.plot([row["epoch"] for row in rows], values, color=VALIDATION, linestyle=(0, (5, 1.5)), label="validation")
+    panel.axvline(subject.best_epoch, color=INK, linestyle=":", linewidth=1.2, label="best epoch")
+    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.legend()
+    alt = f"{said} of validation against epochs, from {values[0]:.4g} to {values[-1]:.4g}"
+    return Picture(f"curve_{name}", figure, alt, f"{said}: validation.")
 
 
 def _unit(subject: Subject, name: str) -> str:
