@@ -19,14 +19,17 @@ from isthmus.errors import DataError
 
 __all__ = ["channels_first", "channels_last", "read", "to_tensor"]
 
-SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".txt")
+KEYED = (".npz:", ".csv:", ".parquet:")
+"""Ends of a file's name behind which the name of one of its arrays or columns may stand."""
 
 
 def read(data: Any, name: str = "X") -> Any:
     """Load a path, and turn a tensor, sparse or of bfloat16 too, into an array; anything else is given back as it is.
 
-    A path ends in .npy (mapped, so that only what is used is read), .npz (``file.npz:array`` picks one), .csv or
-    .parquet; or it is a folder of images, or one image: a list, see `images.read_images`.
+    A path ends in .npy (mapped, so that only what is used is read), .npz, .csv or .parquet (``file.npz:array`` and
+    ``file.csv:column`` pick one), or .txt (a text a line); or it is a folder of images, or one image: a list, see
+    `images.read_images`.
     """
     if isinstance(data, (str, Path)):
         return _read_path(str(data), name)
@@ -36,6 +39,8 @@ def read(data: Any, name: str = "X") -> Any:
         data = [_read_tensor(item, name) if isinstance(item, Tensor) else item for item in data]
     if any(np.ma.is_masked(item) for item in (data if isinstance(data, (list, tuple)) else [data])):
         raise DataError(f"{name} must hold no masked cells, whose values are missing: fill them, {name}.filled(0), say")
+    if type(data).__module__.partition(".")[0] == "datasets":  # of Hugging Face: a table, or one of its columns
+        return data.to_pandas() if hasattr(data, "to_pandas") else list(data)
     if hasattr(data, "collect") and type(data).__module__.startswith("polars"):
         return data.collect()
     return data
@@ -52,7 +57,7 @@ def _read_tensor(tensor: Tensor, name: str) -> np.ndarray:
 
 
 def _read_path(given: str, name: str) -> Any:
-    text, _, key = given.rpartition(":") if ".npz:" in given else (given, "", "")
+    text, _, key = given.rpartition(":") if any(ending in given for ending in KEYED) else (given, "", "")
     path = Path(text)
     if path.is_dir() or path.suffix.lower() in images.SUFFIXES:
         return images.read_images(path, name)
@@ -67,11 +72,16 @@ def _read_path(given: str, name: str) -> Any:
         if path.suffix == ".npy":
             mapped = os.name == "posix"  # Windows does not let a file go that is mapped
             return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if path.suffix == ".txt":
+            return path.read_text(encoding="utf-8").splitlines()
         try:
             import pandas as pd
         except ImportError as error:
             raise DataError(f"{name}: reading {path.suffix} needs pandas: pip install 'isthmus[frames]'") from error
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        if key and key not in frame.columns:
+            raise DataError(f"{name}: {path} has no column {key!r}; it has {list(frame.columns)}")
+        return frame[key] if key else frame
     except DataError:
         raise
     except Exception as error:

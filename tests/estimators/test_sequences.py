@@ -233,3 +233,31 @@ def test_chunks_hold_so_many_positions():
     assert ends[-1] == len(lengths)
     assert ends[-2] == len(lengths) - 1  # one too long for any company
     assert ends == sorted(set(ends))
+
+
+def test_texts_from_files_and_columns(tmp_path):
+    pd = pytest.importorskip("pandas")
+    (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    frame = pd.DataFrame({"id": range(len(TEXTS)), "said": TEXTS})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    column = type("Column", (list,), {"__module__": "datasets.arrow_dataset"})(TEXTS)  # as Hugging Face gives one
+    given = [
+        frame["said"],
+        np.array(TEXTS),
+        str(tmp_path / "a.txt"),
+        tmp_path / "a.txt",
+        f"{tmp_path}/a.csv:said",
+        column,
+    ]
+    codes = [Autoencoder(**SMALL).fit(data).transform(data) for data in given]
+    for other in codes[1:]:
+        np.testing.assert_array_equal(codes[0], other)
+    with pytest.raises(DataError, match="has no column 'text'; it has"):
+        Autoencoder(**SMALL).fit(f"{tmp_path}/a.csv:text")
+
+
+def test_a_table_of_hugging_face_is_a_frame():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=["a", "b", "c"])
+    table = type("Dataset", (), {"__module__": "datasets.arrow_dataset", "to_pandas": lambda self: frame})()
+    assert list(Autoencoder(max_epochs=1, random_state=0).fit(table).feature_names_in_) == ["a", "b", "c"]

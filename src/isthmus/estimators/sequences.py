@@ -43,6 +43,8 @@ def layout_of(data: Any, encoder: Any) -> str:
     An encoder of sequences reads series; with ``encoder="auto"`` a list of texts is texts, and a list of arrays
     is series where they are ``(T,)``, or, of real numbers, ``(T, D)`` with one D and several T.
     """
+    if hasattr(data, "dtype") and np.ndim(data) == 1 and np.asarray(data).dtype.kind in "OUT":
+        data = np.asarray(data).tolist()  # a column
     if isinstance(data, (list, tuple)) and data and all(isinstance(item, str) for item in data):
         return "rows" if all(item.lower().endswith(FILES) for item in data) else "texts"
     if encoder is None:
