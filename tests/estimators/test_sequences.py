@@ -154,6 +154,23 @@ def test_a_detector_of_odd_series():
     assert [row.shape for row in detector.explain(series[:3])] == [row.shape for row in series[:3]]
 
 
+@pytest.mark.parametrize("tokenizer", ["word", "bpe"])
+def test_a_detector_of_odd_texts(tokenizer, tmp_path):
+    texts = [*TEXTS * 3, "runs the the fast here cat"]
+    estimator = VariationalAutoencoder(**SMALL | {"max_epochs": 20, "tokenizer": tokenizer})
+    detector = AnomalyDetector(estimator, contamination=0.01, random_state=0).fit(texts)
+    assert detector.score_samples(texts).argmin() == len(texts) - 1
+    assert detector.predict(texts)[-1] == -1
+    detector.save(tmp_path / "model")
+    np.testing.assert_array_equal(isthmus.load(tmp_path / "model").score_samples(texts), detector.score_samples(texts))
+    with pytest.raises(IsthmusError, match="explain needs numbers"):
+        detector.explain(texts)
+    with pytest.raises(IsthmusError, match="sample_weight must be None for texts"):
+        AnomalyDetector(estimator).fit(texts, sample_weight=np.ones(len(texts)))
+    with pytest.raises(IsthmusError, match="estimator must be given for texts"):
+        AnomalyDetector().fit(texts)
+
+
 def test_the_same_seed_gives_the_same_weights():
     first, second = (Autoencoder(**SMALL).fit(waves()).module_.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -146,7 +146,13 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         rows = check_weights(self._read(given, reset=True), sample_weight, MAX_REPEATS)
         weight = None if rows.weight is None else rows.weight.numpy()
         self.center_ = np.median(rows.x.numpy(), axis=0)
-        given = self._user_units(rows.x, rows.x_mask)
+        if self._layout == "texts":
+            if sample_weight is not None:
+                raise ParameterError("sample_weight must be None for texts; give a text as often as it weighs")
+            if self.estimator is None:
+                raise ParameterError("estimator must be given for texts, such as VariationalAutoencoder()")
+        else:
+            given = self._user_units(rows.x, rows.x_mask)
         self.members_ = [self._fresh(rows.x).fit(given, sample_weight=weight)]
         scores = whole(self._scores(rows))
         if self.contamination == "auto":
@@ -155,6 +161,9 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         else:
             self.offset_ = weighted_quantile(scores, float(self.contamination), weight)
         return self
+
+    def _tokenizer_given(self) -> Any:
+        return "word" if self.estimator is None else self.estimator.tokenizer
 
     def _encoder_given(self) -> Any:
         if self.estimator is None and self.window is not None:

@@ -116,7 +116,7 @@ class Inputs:
         if len(texts) < (2 if reset else 1):
             raise DataError(f"{name} must hold at least {2 if reset else 1} texts, got {len(texts)}")
         if reset:
-            self.tokenizer_ = made_tokenizer(getattr(self, "tokenizer", "word"), texts)
+            self.tokenizer_ = made_tokenizer(self._tokenizer_given(), texts)
             self._sample_shape = (None,)
         x, mask = padded_texts(texts, self.tokenizer_, least=1)
         if reset:
@@ -128,6 +128,10 @@ class Inputs:
         if self._layout == "series":
             return cut(values, mask, flat=len(self._sample_shape) == 1)
         return adapters.channels_first(values, len(self._sample_shape) + 1, self._dims()).numpy()
+
+    def _tokenizer_given(self) -> Any:
+        """What cuts texts into pieces."""
+        return getattr(self, "tokenizer", None)
 
     def _encoder_given(self) -> Any:
         """What decides how data are read."""
