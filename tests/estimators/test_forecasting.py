@@ -456,6 +456,7 @@ AFTER = {
     "season": (lambda model: model.backtest(SINE, start=50, season=50), "season must be below the first origin, 50"),
     "step": (lambda model: model.backtest(SINE, start=50, step=0), "step must be None or a whole number"),
     "targets": (lambda model: model.score_samples(SINE, SINE), "y must be left out"),
+    "elbo": (lambda model: model.elbo(SINE), "elbo and log_likelihood need an autoencoder"),
     "attention": (lambda model: model.attention("abc"), "attention shows pieces of texts"),
     "gap": (lambda model: model.predict(uneven()), "X must have an index whose frequency can be inferred"),
     "two times": (

@@ -48,8 +48,8 @@ class Seq2Seq(TextPairs, Forecasting):
     ----------
     encoder : str or Encoder
         "auto" and "rnn" are ``RNNEncoder(256, pool=None, dropout=0.2)`` of texts, with attention, and
-        ``RNNEncoder(64, pool=None, dropout=0.2)`` of series. Of windows, "rnn" is ``RNNEncoder(64)`` and "auto"
-        ``MLPEncoder((256, 128), activation="silu")``; any encoder reads those. "transformer" is
+        ``RNNEncoder(64, pool=None, dropout=0.2)`` of series. Of windows, which any encoder reads, "auto" is
+        ``MLPEncoder((256, 128), activation="silu")`` and "rnn" ``RNNEncoder(64)``. "transformer" is
         ``TransformerEncoder()``.
     tokenizer : {"bpe", "word", "char"} or Tokenizer
         Of both sides, or a pair of them, the source's and the target's: see `isthmus.text.TextTokenizer`.
@@ -76,7 +76,8 @@ class Seq2Seq(TextPairs, Forecasting):
         Steps from one training window to the next.
     window_scale : {"auto", None, "mean", "last"}
         Each window and its future in units of its own: less the window's mean or its last value, divided by its
-        deviation (as Kim et al. 2022). "auto" is "last", and None where the loss has bounds.
+        deviation (as Kim et al. 2022). "auto" is None where the loss has bounds, else "last": the least error of
+        the three on electricity demand and on sunspots (``benchmarks/series.py``).
 
     Attributes
     ----------
@@ -368,6 +369,12 @@ class Seq2Seq(TextPairs, Forecasting):
     def inverse_transform(self, Z: Any, lengths: Any = None) -> Any:
         """Refused, as `reconstruct`."""
         raise UnsupportedError("inverse_transform needs an autoencoder; Seq2Seq writes targets with predict(sources)")
+
+    def _read_targets(self, X: Any) -> Batch:
+        """Refused: what scores X alone has no target here."""
+        raise UnsupportedError(
+            "elbo and log_likelihood need an autoencoder; score_samples(sources, targets) scores pairs"
+        )
 
 
 def is_text(data: Any) -> bool:
