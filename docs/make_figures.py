@@ -132,12 +132,28 @@ def denoise(result: dict[str, Any]) -> Rows:
     return [*rows, ("its training", f"{minutes:.0f} min, {threads} threads", result.get("remark", ""))]
 
 
+def series(result: dict[str, Any]) -> Rows:
+    """The error of each forecast, beside those of simpler methods, and what its intervals hold."""
+    rows = Rows()
+    for name, found in result.get("forecast", {}).items():
+        methods = found["methods"]
+        (ours,) = [method for method in methods if "(default)" in method]
+        what = f"forecasts of {name}, {found['horizon']} steps ahead, {found['origins']} origins: MAE (MASE)"
+        beside = [method for method in methods if not method.startswith("Seq2Seq")]
+        said = ", ".join(f"{method} {methods[method]['mae']:.3g} ({methods[method]['mase']:.2f})" for method in beside)
+        rows.append((what, f"{methods[ours]['mae']:.3g} {found['unit']} ({methods[ours]['mase']:.2f})", said))
+        held = sum(found["coverage"]) / len(found["coverage"])
+        rows.append(("… share within its intervals", f"{held:.0%}", f"asked: {found['coverage_asked']:.0%}"))
+    return rows
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "speed": speed,
     "conv_speed": conv_speed,
     "denoise": denoise,
     "mnist": mnist,
     "mnist_pythae": mnist_pythae,
+    "series": series,
     "sparse_patches": sparse_patches,
     "anomalies": anomalies,
     "defaults": defaults,
