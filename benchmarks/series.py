@@ -1,14 +1,15 @@
-"""Series: forecasts of real ones, beside the seasonal naive forecast and a linear autoregression.
+"""Series: forecasts of real ones beside simpler methods, what a classifier reads from a code, and an anomaly.
 
-    pip install pmdarima                                     # brings the series
-    python benchmarks/series.py [--parts forecast] [--seeds 3]     # about three minutes on one thread
+    pip install pmdarima aeon                                # bring the series
+    python benchmarks/series.py [--parts forecast codes anomaly] [--seeds 3]     # about ten minutes on one thread
 
 Part "forecast": half-hourly electricity demand of England and Wales (Taylor 2003; 12 weeks, the last 3 held out; a
 week to a day ahead) and monthly sunspots since 1749 (the last quarter held out; 22 years to a year ahead). Every
 method sees the same windows of the training part, and forecasts from the same origins of the rest, none of which it
 has seen. The linear autoregression is a ridge regression of the horizon on the window, of the values as they are or
 less the window's last one; its penalty is chosen by leave-one-out. ``Seq2Seq`` has its defaults, and each way of
-``window_scale``. It writes its part of ``benchmarks/results/series.json``.
+``window_scale``. Parts "codes" and "anomaly" are told of in ``series_codes.py``. Each part writes its own of
+``benchmarks/results/series.json``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from series_codes import anomaly, codes
 from sklearn.linear_model import RidgeCV
 
 from isthmus import Seq2Seq
@@ -167,7 +169,7 @@ def show(task: Task, methods: dict[str, dict[str, Any]], share: list[float], con
     console.print(f"intervals of {COVERAGE:.0%} hold " + ", ".join(f"{one:.0%}" for one in share), style="dim")
 
 
-PARTS: dict[str, Callable[[int, Console], dict[str, Any]]] = {"forecast": forecast}
+PARTS: dict[str, Callable[[int, Console], dict[str, Any]]] = {"forecast": forecast, "codes": codes, "anomaly": anomaly}
 
 
 def main(given: list[str] | None = None) -> None:
