@@ -132,6 +132,87 @@ def denoise(result: dict[str, Any]) -> Rows:
     return [*rows, ("its training", f"{minutes:.0f} min, {threads} threads", result.get("remark", ""))]
 
 
+def segment(result: dict[str, Any]) -> Rows:
+    """Each side's mean over its seeds on the test slices, and the whole range."""
+    rows = Rows()
+    for kind, runs in result.items():
+        sides: dict[str, list[dict[str, Any]]] = {}
+        for key, run in runs.items():
+            if key.endswith("slices 24 to 29"):
+                sides.setdefault(key.split(", ")[0], []).append(run)
+        for side, found in sides.items():
+            minutes = sum(run["training_minutes"] for run in found) / len(found)
+            seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
+            what = f"ISBI 2012 membranes as {kind}, {minutes:.0f} min a run, {seeds}: `{side}`"
+            said = ", ".join(f"{name} {spread(found, key)}" for key, name in SEGMENT.items())
+            rows.append((what, said, "mean (least to most)"))
+    return rows
+
+
+SEGMENT = {"dice": "Dice", "boundary_f1": "boundary F1", "pixel_error": "pixel error"}
+
+
+def spread(runs: list[dict[str, Any]], key: str) -> str:
+    """The mean and the ends of a figure over runs."""
+    values = [run[key] for run in runs]
+    return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def mnist_conv(result: dict[str, Any]) -> Rows:
+    """Squared error beside PCA's, and nats beside the fully connected VAE's."""
+    rows = Rows()
+    if run := result.get("autoencoder"):
+        what = f"MNIST, squared error an image, 32 numbers by convolutions, {run['training_minutes']:.0f} min"
+        rows.append((what, f"{run['squared_error']:.2f}", f"PCA with 32 components {run['pca_squared_error']:.2f}"))
+    for name, run in result.items():
+        if name.startswith("vae"):
+            kind = {"vae conv": "convolutional", "vae mlp": "fully connected"}[name]
+            what = f"MNIST, −log p(x) of a {kind} VAE, {run['training_minutes']:.0f} min"
+            figure = f"{run['nll_nats']:.2f} ± {run['nll_standard_error']:.2f} nats"
+            rows.append((what, figure, f"−ELBO {run['negative_elbo_nats']:.2f}"))
+    return rows
+
+
+def mnist_mae(result: dict[str, Any]) -> Rows:
+    """What a logistic regression reads from each code."""
+    return [
+        (f"MNIST, logistic regression on {run['width']} numbers: {name}", f"{run['accuracy']:.2%}", "")
+        for name, run in result.items()
+    ]
+
+
+def sentences(result: dict[str, Any]) -> Rows:
+    """Nats a word of each sentence VAE, and its KL."""
+    return [
+        (
+            f"Multi30k's English, GRU of byte pairs, {run['minutes']:.0f} min: {name}",
+            f"{run['nats_a_word']:.3f} nats a word",
+            f"KL {run['kl']:.2f} nats" if "kl" in run else "",
+        )
+        for name, run in result.items()
+    ]
+
+
+def translate(result: dict[str, Any]) -> Rows:
+    """BLEU, greedy and with five beams."""
+    rows = Rows()
+    for name, run in result.items():
+        what = f"Multi30k English to German, test_2016_flickr: {name}, {run['threads']} threads"
+        said = f"BLEU {run['beam 1']['bleu']:.2f}, beam 5 {run['beam 5']['bleu']:.2f}"
+        rows.append((what, said, f"`{run['beam 1']['signature']}`"))
+    return rows
+
+
+def pronounce(result: dict[str, Any]) -> Rows:
+    """Phoneme and word error rates with beams."""
+    rows = Rows()
+    for name, run in result.items():
+        (beam,) = [key for key in run if key.startswith("beam")]
+        said = f"{run[beam]['phoneme_error']:.2f} %, {run[beam]['word_error']:.2f} %"
+        rows.append((f"CMUdict, errors of phonemes and of words, {beam}: {name}", said, "published 5.45 %, 23.55 %"))
+    return rows
+
+
 def series(result: dict[str, Any]) -> Rows:
     """The error of each forecast, beside those of simpler methods, and what its intervals hold."""
     rows = Rows()
@@ -144,6 +225,17 @@ def series(result: dict[str, Any]) -> Rows:
         rows.append((what, f"{methods[ours]['mae']:.3g} {found['unit']} ({methods[ours]['mase']:.2f})", said))
         held = sum(found["coverage"]) / len(found["coverage"])
         rows.append(("… share within its intervals", f"{held:.0%}", f"asked: {found['coverage_asked']:.0%}"))
+    described = dict(result.get("codes", {}))
+    if ours := described.pop("RNN autoencoder's code", None):
+        what = "JapaneseVowels, accuracy on the RNN autoencoder's code: nearest neighbour, logistic regression"
+        beside = "; ".join(
+            f"{name} " + ", ".join(f"{row[kind]:.1%}" for kind in ("nearest", "logistic") if kind in row)
+            for name, row in described.items()
+        )
+        rows.append((what, f"{ours['nearest']:.1%}, {ours['logistic']:.1%}", beside))
+    if odd := result.get("anomaly"):
+        what = f"UCR anomaly 135, labelled at {odd['labelled'][0]} to {odd['labelled'][1]}: lowest score at"
+        rows.append((what, ", ".join(map(str, odd["lowest_at"])), f"within {odd['within']} steps: {odd['hits']}"))
     return rows
 
 
@@ -153,6 +245,12 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "denoise": denoise,
     "mnist": mnist,
     "mnist_pythae": mnist_pythae,
+    "mnist_conv": mnist_conv,
+    "mnist_mae": mnist_mae,
+    "segment": segment,
+    "pronounce": pronounce,
+    "translate": translate,
+    "sentences": sentences,
     "series": series,
     "sparse_patches": sparse_patches,
     "anomalies": anomalies,
