@@ -181,7 +181,7 @@ def test_an_out_that_cannot_be_written_is_named(place, tmp_path, monkeypatch):
     (tmp_path / "old.npy").write_text("kept")
     fails(*words, tmp_path / "old.npy", saying="old.npy exists")
     assert (tmp_path / "old.npy").read_text() == "kept"
-    fails(*words, tmp_path / "codes.txt", saying="--out must end in one of .npy, .npz, .csv, .parquet")
+    fails(*words, tmp_path / "codes.doc", saying="--out must end in one of .npy, .npz, .csv, .parquet")
     fails(*words, tmp_path / "old.npy" / "codes.npy", saying="is no folder")
     fails(*words, tmp_path / "absent" / "codes.npy", saying="is no folder")
     run(*words, tmp_path / "old.npy", "--overwrite")
@@ -431,3 +431,44 @@ def test_parts_of_ones_own_are_named_by_a_flag(place, tmp_path, monkeypatch):
     fails("score", *given, "--parts", "Doubled", saying="--parts must be module:Class")
     fails("score", *given, "--parts", "own_parts:Halved", saying="--parts own_parts:Halved: ")
     fails("score", *given, "--parts", "no_parts:Doubled", saying="No module named 'no_parts'")
+
+
+def test_texts_in_and_texts_out(tmp_path):
+    """A text a line: fit, reconstruct, sample; and pairs of texts for Seq2Seq."""
+    source, target, model = tmp_path / "source.txt", tmp_path / "target.txt", tmp_path / "model"
+    source.write_text("a dog runs\nthe man sleeps\n" * 10, encoding="utf-8")
+    target.write_text("ein Hund rennt\nder Mann schläft\n" * 10, encoding="utf-8")
+    quick = ("--set", "max_epochs=1", "--set", "random_state=0", "--quiet")
+    run("fit", "variational_autoencoder", source, *quick, "--out", model)
+    fitted, texts = isthmus.load(model), source.read_text(encoding="utf-8").splitlines()
+    run("reconstruct", model, source, "--out", tmp_path / "made.txt")
+    assert (tmp_path / "made.txt").read_text(encoding="utf-8").splitlines() == fitted.reconstruct(texts)
+    run("reconstruct", model, source, "--out", tmp_path / "made.csv")
+    column = pd.read_csv(tmp_path / "made.csv", keep_default_na=False)["reconstruction"]
+    assert column.tolist() == fitted.reconstruct(texts)
+    run("sample", model, "--n", 3, "--out", tmp_path / "samples.txt")
+    assert len((tmp_path / "samples.txt").read_text(encoding="utf-8").splitlines()) == 3
+    run("transform", model, source, "--out", tmp_path / "codes.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), fitted.transform(texts))
+    fails("transform", model, source, "--out", tmp_path / "codes.txt", saying=".txt takes texts")
+
+    pairs = tmp_path / "pairs"
+    run("fit", "seq2_seq", source, "--target", target, *quick, "--out", pairs)
+    run("predict", pairs, source, "--out", tmp_path / "written.txt")
+    written = (tmp_path / "written.txt").read_text(encoding="utf-8").splitlines()
+    assert written == [" ".join(text.splitlines()) for text in isthmus.load(pairs).predict(texts)]
+
+
+def test_series_of_several_lengths_go_to_an_archive(tmp_path):
+    from isthmus import Autoencoder
+    from isthmus.cli.arrays import write_rows
+    from isthmus.errors import DataError
+
+    series = [np.ones((length, 2)) * length for length in (3, 4, 5)]
+    made = Autoencoder(max_epochs=1, random_state=0).fit(series * 4).reconstruct(series)
+    write_rows(made, tmp_path / "made.npz", False, "reconstruction")
+    with np.load(tmp_path / "made.npz") as archive:
+        for number, row in enumerate(made):
+            np.testing.assert_array_equal(archive[str(number)], row)
+    with pytest.raises(DataError, match="rows of several lengths fit no array"):
+        write_rows(made, tmp_path / "made.npy", False, "reconstruction")

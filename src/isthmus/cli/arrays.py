@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["check_out", "check_standing", "columns_of", "read_rows", "write_rows"]
 
-SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".txt")
 
 
 def read_rows(path: str, name: str = "DATA") -> Any:
@@ -40,8 +40,11 @@ def check_out(path: Path, overwrite: bool) -> None:
         raise DataError(f"--out: writing {path.suffix} needs pandas: pip install 'isthmus[frames]'")
 
 
-def columns_of(model: Any, data: Any, width: int) -> list[str]:
-    """The names of the data's columns: a frame's own, those the model was fitted on, or x0, x1, …"""
+def columns_of(model: Any, data: Any, rows: Any) -> list[str]:
+    """The names of the rows' columns: the data's own, those the model was fitted on, or x0, x1, …"""
+    if isinstance(rows, list):
+        return []
+    width = rows.shape[-1]
     names = getattr(data, "columns", getattr(model, "feature_names_in_", None))
     return [f"x{i}" for i in range(width)] if names is None or len(names) != width else [str(name) for name in names]
 
@@ -53,6 +56,19 @@ def write_rows(rows: Any, path: Path, overwrite: bool, name: str, columns: Seque
     from isthmus.errors import DataError
     from isthmus.persistence import replace_file
 
+    texts = isinstance(rows, list) and all(isinstance(row, str) for row in rows)
+    if path.suffix == ".txt":
+        if not texts:
+            raise DataError("--out: .txt takes texts, a line each, and these are numbers; write .npy, .npz or .csv")
+        lines = "".join(" ".join(row.splitlines()) + "\n" for row in rows).encode()
+        replace_file(path, lambda target: _write(target, lines), overwrite)
+        return
+    if isinstance(rows, list) and not texts:  # series of several lengths
+        if path.suffix != ".npz":
+            raise DataError(f"--out: rows of several lengths fit no array; write .npz, not {path.suffix}")
+        each: dict[str, Any] = {str(number): np.asarray(row) for number, row in enumerate(rows)}
+        replace_file(path, lambda target: np.savez(target, **each), overwrite)
+        return
     array = np.asarray(rows)
     if path.suffix == ".npy":
         replace_file(path, lambda target: np.save(target, array, allow_pickle=False), overwrite)
@@ -67,3 +83,7 @@ def write_rows(rows: Any, path: Path, overwrite: bool, name: str, columns: Seque
         frame = pd.DataFrame(array, columns=[name] if array.ndim == 1 else list(columns or []) or None)
         write = frame.to_parquet if path.suffix == ".parquet" else frame.to_csv
         replace_file(path, lambda target: write(target, index=False), overwrite)
+
+
+def _write(target: Path, content: bytes) -> None:
+    target.write_bytes(content)

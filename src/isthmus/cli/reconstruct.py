@@ -18,4 +18,4 @@ def reconstruct(model: Model, data: Data, out: Out, overwrite: Overwrite = False
     check_out(out, overwrite)
     estimator, rows = load_for(model, "reconstruct", parts), read_rows(data)
     made = estimator.reconstruct(rows)
-    write_rows(made, out, overwrite, "reconstruction", columns_of(estimator, rows, made.shape[-1]))
+    write_rows(made, out, overwrite, "reconstruction", columns_of(estimator, rows, made))

@@ -26,4 +26,4 @@ def sample(
     check_out(out, overwrite)
     estimator = load_for(model, "sample", parts)
     drawn = estimator.sample(n, random_state=seed)
-    write_rows(drawn, out, overwrite, "samples", columns_of(estimator, None, drawn.shape[-1]))
+    write_rows(drawn, out, overwrite, "samples", columns_of(estimator, None, drawn))
