@@ -14,7 +14,6 @@ It writes ``benchmarks/results/mnist_conv.json`` after each run and skips the ru
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from mnist import load as load_binarised
 from sklearn.decomposition import PCA
-from timed import CLOCKS, Timed
+from timed import CLOCKS, Timed, run_each
 
 from isthmus import (
     Autoencoder,
@@ -149,13 +148,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/mnist_conv.json"))
     options = parser.parse_args(given)
     torch.set_num_threads(options.threads)
-    results = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for name in options.runs:
-        if name not in results:
-            results[name] = {**RUNS[name](options, name), "clock": options.clock}
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=1))
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in results[name].items()), flush=True)
+    run_each(options.out, options.runs, lambda name: {**RUNS[name](options, name), "clock": options.clock})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ It writes ``benchmarks/results/mnist_mae.json`` after each run, skips the runs t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from mnist_conv import load
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from timed import CLOCKS, Timed
+from timed import CLOCKS, Timed, run_each
 
 from isthmus import (
     Autoencoder,
@@ -152,13 +151,8 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--picture", type=Path, default=Path("docs/images/mnist_mae.png"))
     options = parser.parse_args(given)
     torch.set_num_threads(options.threads)
-    results = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for name in options.runs:
-        if name not in results:
-            results[name] = {**RUNS[name](options), "clock": options.clock, "threads": options.threads}
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=1))
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in results[name].items()), flush=True)
+    said = {"clock": options.clock, "threads": options.threads}
+    run_each(options.out, options.runs, lambda name: {**RUNS[name](options), **said})
 
 
 if __name__ == "__main__":

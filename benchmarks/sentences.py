@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from timed import CLOCKS, Timed
+from timed import CLOCKS, Timed, run_each
 
 from isthmus import (
     Cosine,
@@ -165,15 +164,13 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sentences.json"))
     options = parser.parse_args(given)
     torch.set_num_threads(options.threads)
-    results = json.loads(options.out.read_text()) if options.out.exists() else {}
     tokenizer = TextTokenizer("bpe", options.vocabulary).fit(load("train"))
-    for name in options.runs:
-        if name not in results:
-            found = run_plain(options, tokenizer) if name == "no latent" else run_vae(options, tokenizer, name)
-            results[name] = {**found, "clock": options.clock, "threads": options.threads}
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=1, ensure_ascii=False))
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in results[name].items()), flush=True)
+
+    def run(name: str) -> dict[str, Any]:
+        found = run_plain(options, tokenizer) if name == "no latent" else run_vae(options, tokenizer, name)
+        return {**found, "clock": options.clock, "threads": options.threads}
+
+    run_each(options.out, options.runs, run)
 
 
 if __name__ == "__main__":

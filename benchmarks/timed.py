@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 
 from isthmus import Callback, WeightAverage
 
-__all__ = ["CLOCKS", "Timed"]
+__all__ = ["CLOCKS", "Timed", "run_each"]
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -102,3 +103,14 @@ def averaged(network: torch.nn.Module, average: WeightAverage) -> Iterator[None]
     finally:
         network.load_state_dict(own)
         network.train(was_training)
+
+
+def run_each(out: Path, names: list[str], run: Callable[[str], dict[str, Any]]) -> None:
+    """Run what does not stand in the file yet, write it after each run, and print all figures."""
+    results = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    for name in names:
+        if name not in results:
+            results[name] = run(name)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(results, indent=1, ensure_ascii=False), encoding="utf-8")
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in results[name].items()), flush=True)
