@@ -227,12 +227,13 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         """X as rows, and what brings figures of rows back to X: with ``window`` the rows are windows of a series."""
         if self.window is None:
             return X, lambda figures: figures
-        width, array = self.window, long_series(X, self.window)
+        given, width = adapters.read(X), self.window
+        array = long_series(given, width)
         rows, starts = windows_of(array, width, self.stride)
         n_columns = array.shape[1]
         if not reset and n_columns != self.center_.size // width:
             raise DataError(f"X must have {self.center_.size // width} columns, as in training, got {n_columns}")
-        dims, flat = self._dims(), np.ndim(adapters.read(X)) == 1
+        dims, flat = self._dims(), np.ndim(given) == 1
         sequences = layout_of(rows, self._encoder_given()) == "series"
 
         def whole(figures: Any) -> np.ndarray:

@@ -337,13 +337,13 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             seed=seed + 3,
         )
 
-    def _decoded_metrics(self) -> Sequence[str]:
-        """The names of those figures."""
-        return ()
-
     def _validators(self, held: Batch | None) -> list[Callback]:
         """What adds figures of the held-out rows to an epoch's, beside the objective's terms."""
         return []
+
+    def _decoded_metrics(self) -> Sequence[str]:
+        """The names of those figures."""
+        return ()
 
     def _check_monitor(self, step: TrainStep, source: Resident, held: Batch | None) -> None:
         """Rehearse the objective on two rows, so that what it refuses is refused before training."""

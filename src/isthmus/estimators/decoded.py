@@ -11,30 +11,36 @@ from isthmus.training.callbacks import Callback
 
 __all__ = ["DECODED", "DecodedMetrics", "at_most"]
 
+Pieces = Callable[[list[str]], list[Any]]
+"""Texts to the pieces of each."""
 MOST = 1000
 """Held-out texts that are written after an epoch, evenly spaced."""
 
 
-def bleu(references: list[list[str]], found: list[list[str]], texts: tuple[list[str], list[str]]) -> float:
+def bleu(references: list[str], found: list[str], pieces: Pieces) -> float:
     """sacreBLEU's, of plain text, 0 to 100 (Papineni et al. 2002; Post 2018)."""
     try:
         import sacrebleu
     except ImportError as error:
         raise ParameterError("validation_metrics: 'bleu' needs sacrebleu: pip install 'isthmus[text]'") from error
-    return float(sacrebleu.corpus_bleu(texts[1], [texts[0]]).score)
+    return float(sacrebleu.corpus_bleu(found, [references]).score)
 
 
-def error_rate(references: list[list[str]], found: list[list[str]], texts: tuple[list[str], list[str]]) -> float:
+def error_rate(references: list[str], found: list[str], pieces: Pieces) -> float:
     """Edits a piece of the tokenizer; see `isthmus.metrics.error_rate`."""
-    return metrics.error_rate(references, found)
+    return metrics.error_rate(pieces(references), pieces(found))
 
 
-def exact(references: list[list[str]], found: list[list[str]], texts: tuple[list[str], list[str]]) -> float:
+def text_error(references: list[str], found: list[str], pieces: Pieces) -> float:
     """Share of texts that are not as their reference, in every character."""
-    return sum(one != other for one, other in zip(*texts, strict=True)) / len(texts[0])
+    return sum(one != other for one, other in zip(references, found, strict=True)) / len(references)
 
 
-DECODED: dict[str, Callable[..., float]] = {"error_rate": error_rate, "text_error": exact, "bleu": bleu}
+DECODED: dict[str, Callable[[list[str], list[str], Pieces], float]] = {
+    "error_rate": error_rate,
+    "text_error": text_error,
+    "bleu": bleu,
+}
 
 
 class DecodedMetrics(Callback):
@@ -55,7 +61,7 @@ class DecodedMetrics(Callback):
         self,
         write: Callable[[], list[str]],
         references: list[str],
-        pieces: Callable[[list[str]], list[Any]],
+        pieces: Pieces,
         names: Sequence[str],
     ) -> None:
         self.write, self.references, self.pieces, self.names = write, references, pieces, names
@@ -64,9 +70,8 @@ class DecodedMetrics(Callback):
         was_training = loop.step.training
         found = self.write()
         loop.step.train(was_training)
-        both = self.pieces(self.references), self.pieces(found)
         for name in self.names:
-            loop.state.history[-1][f"val_{name}"] = DECODED[name](*both, (self.references, found))
+            loop.state.history[-1][f"val_{name}"] = DECODED[name](self.references, found, self.pieces)
 
 
 def at_most(n: int) -> list[int]:

@@ -101,20 +101,21 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
             raise DataError(f"Z must hold at least one code, got shape {codes.shape}")
         if not np.isfinite(codes).all():
             raise DataError("Z must be finite, got NaN or infinity")
-        if lengths is not None and self._layout == "rows":
-            raise DataError(f"lengths are for series and texts, and this model has neither, got {lengths!r:.60}")
+        self._check_lengths(lengths)
         z = torch.from_numpy(np.array(codes, dtype=np.float64)).to(model.dtype)
         check_finite(z, "Z")
         return self._decoded(z, lengths)
+
+    def _check_lengths(self, lengths: Any) -> None:
+        if lengths is not None and self._layout == "rows":
+            raise DataError(f"lengths are for series and texts, and this model has neither, got {lengths!r:.60}")
 
     def _decoded(self, z: Tensor, lengths: Any = None) -> Any:
         """Codes to rows as the user gave theirs."""
         mask = None if self._layout == "rows" else lengths_of(lengths, len(z), self._longest)
         if self._layout == "texts":
             return self._texts(Batch(z, x_mask=None if lengths is None else mask), lambda rows: Latent(rows.x))
-        decoded = self._decode_rows(Batch(z, x_mask=mask))
-        ragged = mask is not None and not mask.all()
-        return self._frame(self._user_units(decoded, mask if ragged else None))
+        return self._frame(self._user_units(self._decode_rows(Batch(z, x_mask=mask)), mask))
 
     @each_size
     def reconstruct(self, X: Any) -> Any:
@@ -260,8 +261,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ParameterError(f"n must be a whole number of at least 1, got {n!r}")
         self._refuse_skips("sample")
-        if lengths is not None and self._layout == "rows":
-            raise DataError(f"lengths are for series and texts, and this model has neither, got {lengths!r:.60}")
+        self._check_lengths(lengths)
         seed = self._seed() if random_state is None else seed_of(random_state)
         mask = None if self._layout == "rows" else lengths_of(lengths, int(n), self._longest)
         with torch.no_grad(), isolated_rng(seed, model.device):
@@ -272,7 +272,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
             drawn = model.loss.mean(output) if mean else model.loss.sample(output)
             if model.scaler is not None and model.scales_target:
                 drawn = model.scaler.inverse(drawn)
-        return self._frame(self._user_units(drawn.cpu().float(), None if mask is None or mask.all() else mask))
+        return self._frame(self._user_units(drawn.cpu().float(), mask))
 
     # ------------------------------------------------------------------ rows in chunks
 
@@ -283,7 +283,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         """
         device, n, mask = self.module_.eval().device, len(rows.x), rows.x_mask
         if mask is None:
-            lengths, order = torch.full((n,), self._positions(rows.x)), torch.arange(n)
+            lengths, order = torch.full((n,), rows.x[0, ..., 0].numel()), torch.arange(n)
         else:
             lengths, order = mask.sum(1).sort(stable=True)
         start = 0
@@ -301,10 +301,6 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
                 chunk = Batch(x[:, :longest] if has_positions else x, x_mask=mask[filled, :longest])
             yield chunk.map(lambda field: field.to(device)), index
             start = stop
-
-    def _positions(self, x: Tensor) -> int:
-        """Of one row; 1 for a row of a table."""
-        return x[0].numel() if not x.is_floating_point() and self._layout == "texts" else x[0, ..., 0].numel()
 
     @torch.no_grad()
     def _mapped(self, function: Callable[[Batch], Tensor], rows: Batch, size: int = CHUNK) -> Tensor:

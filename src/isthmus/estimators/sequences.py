@@ -123,10 +123,10 @@ def numbers_of(item: Any, name: str) -> np.ndarray:
 
 
 def cut(values: Tensor, mask: Tensor | None, flat: bool = False) -> Any:
-    """``(n, T, D)`` as the user gave series: one array, or a list of each one's own length."""
+    """``(n, T, D)`` as the user gave series: one array, or a list of each one's own length where those differ."""
     array = values.float().numpy() if values.dtype != torch.float64 else values.numpy()
     array = array[..., 0] if flat else array
-    if mask is None:
+    if mask is None or mask.all():
         return array
     return [row[:length] for row, length in zip(array, mask.sum(1).tolist(), strict=True)]
 
