@@ -73,6 +73,7 @@ def denoiser(options: argparse.Namespace) -> DenoisingAutoencoder:
         learning_rate=options.learning_rate,
         schedule=Cosine(floor=0.01),
         clip_norm=options.clip_norm,
+        precision=options.precision,
         batch_size=options.batch,
         max_epochs=10**6,
         validation_fraction=0,
@@ -138,6 +139,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clip-norm", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--patch", type=int, default=64)
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=400, help="train on the first so many")
     parser.add_argument("--choose", action="store_true", help="hold out 32 training images, and leave Set12 alone")
@@ -169,6 +171,7 @@ def main(given: list[str] | None = None) -> None:
         "tested_on": "32 held-out training images" if options.choose else "Set12",
         "threads": options.threads,
         "clock": options.clock,
+        "precision": options.precision,
         "training_minutes": timed.spent / 60,
         "epochs": model.n_iter_,
         "psnr": found,

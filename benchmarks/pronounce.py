@@ -82,6 +82,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--words", type=int, help="train on the first so many")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, with --threads 1")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last report's epoch")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/pronounce.pt"))
@@ -106,6 +107,7 @@ def main(given: list[str] | None = None) -> None:
         schedule=Cosine(floor=0.01),
         batch_size=options.batch,
         max_epochs=10**6,
+        precision=options.precision,
         validation_fraction=0,
         random_state=options.seed,
     )
@@ -125,6 +127,7 @@ def main(given: list[str] | None = None) -> None:
         "test_words": len(words),
         "threads": options.threads,
         "clock": options.clock,
+        "precision": options.precision,
         "training_minutes": timed.spent / 60,
         "epochs": model.n_iter_,
         "greedy": error_rates(test, model.predict(words)),

@@ -84,6 +84,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=2048, help="of a batch")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, with --threads 1")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last report's epoch")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/translate.pt"))
@@ -104,6 +105,7 @@ def main(given: list[str] | None = None) -> None:
         schedule=Cosine(floor=0.01, warmup=options.warm_up),
         batch_tokens=options.tokens,
         max_epochs=10**6,
+        precision=options.precision,
         validation_fraction=0,
         random_state=options.seed,
     )
@@ -120,6 +122,7 @@ def main(given: list[str] | None = None) -> None:
         "parameters": sum(p.numel() for p in model.module_.parameters()),
         "threads": options.threads,
         "clock": options.clock,
+        "precision": options.precision,
         "training_minutes": timed.spent / 60,
         "epochs": model.n_iter_,
         **{f"beam {size}": translated(model, *test, size) for size in (1, 5)},
