@@ -35,6 +35,7 @@ from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.buckets import Buckets
 from isthmus.training.callbacks import Callback, EarlyStopping, Progress
 from isthmus.training.loop import Loop
+from isthmus.training.precision import fitting_precision
 from isthmus.training.resident import Resident, content_order
 from isthmus.training.rng import isolated_rng
 from isthmus.training.threads import fitting_threads
@@ -330,7 +331,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             schedule=schedule,
             clip_norm=self.clip_norm,
             max_epochs=n_epochs,
-            precision=self.precision,
+            precision=fitting_precision(self.module_, self.precision),
             compile=self.compile,
             validation=None if held is None else self._held_source(held),
             callbacks=callbacks,

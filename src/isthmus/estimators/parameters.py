@@ -73,7 +73,10 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         The figure of the history that decides; lower is better.
     device : str
         "auto" takes CUDA where there is one.
-    precision : {"32-true", "64-true", "bf16-mixed"}
+    precision : {"auto", "32-true", "64-true", "bf16-mixed"}
+        Of training. "bf16-mixed" takes products in 16 bits and keeps weights, sums and losses at 32. "auto" does so
+        for convolutions of 32 channels or more on a processor with AMX, where a U-Net trains 2 to 3 × as fast, and
+        keeps 32 bits otherwise. What a trained model computes has 32 bits, or 64 after "64-true".
     compile : {"auto", False, "replay"}
         How a step is run, to the same bits. "replay" records the first step and replays it, which leaves out
         Python and autograd; False runs each as it is written, so that Python in a part of your own, a counter
@@ -104,7 +107,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     patience: int | None = 20
     monitor: str = "val_objective"
     device: str = "auto"
-    precision: str = "32-true"
+    precision: str = "auto"
     compile: bool | str = "auto"
     random_state: Any = None
     verbose: bool = False
@@ -131,7 +134,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "patience": optional(integer(1)),
         "monitor": instance(str, "a name of the history"),
         "device": instance(str, "a device such as 'auto', 'cpu', 'cuda'"),
-        "precision": choice(["32-true", "64-true", "bf16-mixed"]),
+        "precision": choice(["auto", "32-true", "64-true", "bf16-mixed"]),
         "compile": choice(["auto", False, "replay"]),
         "verbose": instance((bool, int), "True or False"),
         "callbacks": instance((list, tuple), "a list of callbacks"),

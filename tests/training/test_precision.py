@@ -1,0 +1,46 @@
+"""Where 16 bits are taken without being asked for."""
+
+import numpy as np
+import pytest
+
+from isthmus import Autoencoder, ConvEncoder, MLPEncoder, UNetEncoder
+from isthmus.training import precision
+from isthmus.training.precision import fitting_precision
+
+
+@pytest.fixture
+def tiles(monkeypatch):
+    monkeypatch.setattr(precision, "has_matrix_tiles", lambda: True)
+
+
+def network(encoder):
+    return encoder.build((16, 16, 1) if not isinstance(encoder, MLPEncoder) else (16,))
+
+
+def test_wide_convolutions_take_it_and_others_do_not(tiles):
+    assert fitting_precision(network(UNetEncoder((16, 32))), "auto") == "bf16-mixed"
+    assert fitting_precision(network(ConvEncoder((8, 16))), "auto") == "32-true"
+    assert fitting_precision(network(MLPEncoder((512, 512))), "auto") == "32-true"
+
+
+def test_what_is_asked_for_is_what_is_taken(tiles):
+    assert fitting_precision(network(UNetEncoder((16, 32))), "32-true") == "32-true"
+    assert fitting_precision(network(ConvEncoder((8, 16))), "bf16-mixed") == "bf16-mixed"
+
+
+def test_a_processor_without_tiles_keeps_32_bits(monkeypatch):
+    monkeypatch.setattr(precision, "has_matrix_tiles", lambda: False)
+    assert fitting_precision(network(UNetEncoder((16, 32))), "auto") == "32-true"
+
+
+def test_a_fit_takes_what_the_rule_says_and_keeps_weights_of_32_bits(tiles):
+    X = np.random.default_rng(0).random((32, 16, 16), dtype=np.float32)
+
+    def weights(asked):
+        model = Autoencoder(encoder=ConvEncoder((8, 32)), precision=asked, max_epochs=1, random_state=0).fit(X)
+        return np.concatenate([p.detach().numpy().ravel() for p in model.module_.parameters()])
+
+    found = weights("auto")
+    assert found.dtype == np.float32
+    assert np.array_equal(found, weights("bf16-mixed"))
+    assert not np.array_equal(found, weights("32-true"))
