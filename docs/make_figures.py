@@ -239,6 +239,40 @@ def series(result: dict[str, Any]) -> Rows:
     return rows
 
 
+def kills(result: dict[str, Any]) -> Rows:
+    """Runs that were killed and resumed, and the steps that they took again."""
+    runs, again = result["runs"], result["steps_taken_a_run"] - result["steps_of_a_run"]
+    what = f"{runs} runs killed {result['kills']} times at random and resumed: bit-identical to the one never killed"
+    beside = f"{again:.0f} of {result['steps_of_a_run']:,} steps a run taken again, a checkpoint every 7"
+    return [(what, f"{result['bit_identical']} of {runs}", beside)]
+
+
+def checkpoint_cost(result: dict[str, Any]) -> Rows:
+    """What checkpoints of a large model cost of the training's time."""
+    marks = {"20": "below 5 %", "60": "below 2 %"}
+    what = f"{result['parameters'] / 1e6:.0f} million parameters, a checkpoint of {result['megabytes']:.0f} MB every"
+    return [
+        (f"{what} {every} s: cost of the training's processor time", f"{100 * share:.1f} %", marks[every])
+        for every, share in result["share"].items()
+    ]
+
+
+def seq_speed(result: dict[str, Any]) -> Rows:
+    """Sequence models: how many times as fast as the others."""
+    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    rows = Rows()
+    for kind in ("gru", "transformer"):
+        for what, found in result.get(kind, {}).items():
+            unit = "target tokens a second" if what == "train" else "sentences a second"
+            said = "; ".join(
+                f"{ours} {found['a_second'][ours]:,.0f}: "
+                + ", ".join(f"{ratio[0]:.2f} × {name}" for name, ratio in others.items())
+                for ours, others in found["times_as_fast_as"].items()
+            )
+            rows.append((f"{kind}, {what}, {threads}, {unit}", said, "see docs/speed.md"))
+    return rows
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "speed": speed,
     "conv_speed": conv_speed,
@@ -252,6 +286,9 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "translate": translate,
     "sentences": sentences,
     "series": series,
+    "seq_speed": seq_speed,
+    "kills": kills,
+    "checkpoint_cost": checkpoint_cost,
     "sparse_patches": sparse_patches,
     "anomalies": anomalies,
     "defaults": defaults,

@@ -59,6 +59,23 @@ def place(tmp_path_factory):
 # ---------------------------------------------------------------------- fit
 
 
+def test_fit_goes_on_from_checkpoints(place, tmp_path):
+    small = ["--set", "max_epochs=2", "--seed", 1, "--quiet", "--checkpoint-dir", tmp_path / "run", "--resume"]
+    for out in ("first", "again"):
+        run("fit", "autoencoder", place / "rows.csv", "--out", tmp_path / out, *small)
+    first, again = (isthmus.load(tmp_path / out) for out in ("first", "again"))
+    assert first.history_ == again.history_  # the seconds too: it was not trained a second time
+    detector = ["--set", "estimator=Autoencoder(max_epochs=2)", "--checkpoint-dir", tmp_path / "detector", "--quiet"]
+    run("fit", "anomaly_detector", place / "rows.csv", "--out", tmp_path / "detected", *detector)
+    assert list((tmp_path / "detector").glob("step-*"))
+
+
+def test_fit_says_what_a_checkpoint_needs(place, tmp_path):
+    at = ["fit", "anomaly_detector", place / "rows.csv", "--out", tmp_path / "x"]
+    fails(*at, "--checkpoint-dir", tmp_path / "run", saying="--checkpoint-dir needs an estimator by name")
+    fails(*at, "--resume", saying="resume=True needs a checkpoint_dir")
+
+
 def test_fit_makes_the_model_that_python_makes(place, tmp_path):
     settings = [
         "encoder=mlp",

@@ -6,10 +6,12 @@ IsthmusError
 ├── ShapeError       two parts do not fit each other                  (also ValueError)
 ├── UnsupportedError this model cannot do that, by its nature         (also ValueError, AttributeError)
 ├── TrainingError    training cannot go on (the objective is not finite)
+├── CheckpointError  a folder of checkpoints cannot be held, read or written   (also OSError)
 └── FileError        a saved model cannot be read or written          (also ValueError)
 """
 
 __all__ = [
+    "CheckpointError",
     "DataError",
     "FileError",
     "IsthmusError",
@@ -42,6 +44,10 @@ class UnsupportedError(IsthmusError, ValueError, AttributeError):
 
 class TrainingError(IsthmusError, RuntimeError):
     """Training cannot go on, for instance since the objective is no longer finite."""
+
+
+class CheckpointError(IsthmusError, OSError):
+    """A folder of checkpoints is another run's, cannot be read or cannot be written."""
 
 
 class FileError(IsthmusError, ValueError):

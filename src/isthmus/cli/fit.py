@@ -35,6 +35,13 @@ def fit(
         str | None, typer.Option("--validation-target", metavar="DATA", help="Their targets.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same model.")] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option("--checkpoint-dir", metavar="FOLDER", help="Where checkpoints are written as training goes on."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one.")
+    ] = False,
     overwrite: Overwrite = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     as_json: AsJson = False,
@@ -48,13 +55,27 @@ def fit(
     check_path(out, overwrite)
     cls = estimator_named(estimator)
     model = settle(cls(), {**({} if seed is None else {"random_state": seed}), **parse_settings(settings or [])})
+    if checkpoints is not None:
+        _keep_checkpoints(model, checkpoints)
     if target is not None:
         _check_takes_target(model)
     arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
+    arguments |= {"resume": True} if resume else {}
     pair = (read_rows(data), None) if target is None else _pair(data, target, ("DATA", "--target"))
     _train(model, pair, arguments, quiet)
     model.save(out, overwrite=overwrite)
     _tell(model, out, as_json)
+
+
+def _keep_checkpoints(model: Any, folder: Path) -> None:
+    """A detector's are its estimator's, which must be given."""
+    from isthmus.errors import ParameterError
+
+    params = model.get_params()
+    name = next((name for name in ("checkpoint_dir", "estimator__checkpoint_dir") if name in params), None)
+    if name is None:
+        raise ParameterError("--checkpoint-dir needs an estimator by name: --set 'estimator=VariationalAutoencoder()'")
+    model.set_params(**{name: str(folder)})
 
 
 def _check_takes_target(model: Any) -> None:

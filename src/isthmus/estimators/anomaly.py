@@ -118,7 +118,7 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, resume: bool = False) -> Self:
         """Train on X.
 
         Parameters
@@ -129,6 +129,8 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
         y : ignored
         sample_weight : array of shape (n,), optional
             Whole numbers repeat a row (0 leaves it out); others weigh its loss. Not with ``window``.
+        resume : bool
+            Go on from the estimator's ``checkpoint_dir``: see its `fit`.
 
         Raises
         ------
@@ -136,9 +138,9 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
             Before any training. After an error the detector is what it was before.
         """
         with all_or_nothing(self):
-            return self._fit(X, sample_weight)
+            return self._fit(X, sample_weight, resume)
 
-    def _fit(self, X: Any, sample_weight: Any) -> Self:
+    def _fit(self, X: Any, sample_weight: Any, resume: bool) -> Self:
         check_parameters(type(self).__name__, vars(self), self.allowed)
         if self.window is not None and sample_weight is not None:
             raise ParameterError("sample_weight must be None where window is given: windows share their time steps")
@@ -153,7 +155,7 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
                 raise ParameterError("estimator must be given for texts, such as VariationalAutoencoder()")
         else:
             given = self._user_units(rows.x, rows.x_mask)
-        self.members_ = [self._fresh(rows.x).fit(given, sample_weight=weight)]
+        self.members_ = [self._fresh(rows.x).fit(given, sample_weight=weight, resume=resume)]
         scores = whole(self._scores(rows))
         if self.contamination == "auto":
             low, high = (weighted_quantile(scores, share, weight) for share in (0.25, 0.75))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from isthmus.estimators.inference import Inference
 from isthmus.estimators.inputs import check_finite, check_targets, check_weights
 from isthmus.estimators.parameters import Parameters
 from isthmus.estimators.reporting import Reporting
+from isthmus.estimators.resuming import checkpoints_of, identity
 from isthmus.estimators.saving import Saving
 from isthmus.losses import CrossEntropy
 from isthmus.model import EncoderDecoder
@@ -34,6 +35,7 @@ from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, P
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.buckets import Buckets
 from isthmus.training.callbacks import Callback, EarlyStopping, Progress
+from isthmus.training.checkpoints import Checkpoints
 from isthmus.training.loop import Loop
 from isthmus.training.precision import fitting_precision
 from isthmus.training.resident import Resident, content_order
@@ -134,7 +136,15 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, validation_data: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        resume: bool = False,
+    ) -> Self:
         """Train on X.
 
         Parameters
@@ -147,6 +157,10 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             Whole numbers repeat a row (0 leaves it out); others weigh its loss.
         validation_data : like X, or a pair (X, y), optional
             Held-out rows, in place of ``validation_fraction``.
+        resume : bool
+            Go on from the newest checkpoint in ``checkpoint_dir``, to the weights and the history, but for its
+            seconds, of a run that was never stopped. An empty folder starts afresh; a run that is finished is
+            not trained again.
 
         Returns
         -------
@@ -156,17 +170,23 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         ------
         ParameterError, DataError
             Before any training. After an error the estimator is what it was before.
+        CheckpointError
+            Where ``checkpoint_dir`` is another run's, or cannot be written.
         """
-        with all_or_nothing(self):
-            return self._fit(X, y, sample_weight, validation_data)
+        with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
+            return self._fit(X, y, sample_weight, validation_data, checkpoints)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None = None
+    ) -> Self:
         self._check()
         keep_freed_memory()
         parts, seed = self._resolve_training(), self._seed()
+        seed = seed if checkpoints is None else checkpoints.seed(seed)
         rows = self._rows(X, y, reset=True)
         held = None if validation_data is None else self._validation_rows(validation_data, rows.y is not None)
         rows = check_weights(rows, sample_weight, MAX_REPEATS)
+        same = None if checkpoints is None else identity(self, rows, held)
         with isolated_rng(seed, self._device):
             order = content_order(rows.x)
             rows = rows.map(lambda field: field.index_select(0, order))
@@ -175,7 +195,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             scaled = self._build(rows)
             held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
             loop = self._loop(scaled, held, seed, *parts)
-            _train(loop)
+            _train(loop, loop.run if checkpoints is None else lambda: checkpoints.run(loop, seed, same or {}))
         self._close(loop)
         return self
 
@@ -200,7 +220,7 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             scaled = self._build(rows) if first else self._scaled(rows)
             loop = self._loop(scaled, None, seed, *parts, max_epochs=1)
             loop.state.memory = copy.deepcopy(getattr(self, "_memory", loop.state.memory))
-            _train(loop)
+            _train(loop, loop.run)
         self._memory = loop.state.memory
         earlier = [] if first else list(self.history_)
         self._close(loop)
@@ -392,11 +412,11 @@ def _normalizes_over_batch_or_map(layer: nn.Module) -> bool:
     return alone or isinstance(layer, _BatchNorm)
 
 
-def _train(loop: Loop) -> None:
-    """Run the loop, with one thread where the network is too small for two."""
+def _train(loop: Loop, run: Callable[[], object]) -> None:
+    """Run, with one thread where the network is too small for two."""
     rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
     with fitting_threads(loop.step, rows):
-        loop.run()
+        run()
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -85,6 +86,11 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     verbose : bool
         A progress bar on stderr.
     callbacks : sequence of Callback
+    checkpoint_dir : path or None
+        A folder for checkpoints of `fit`, from which ``fit(..., resume=True)`` goes on: the last two are kept. One
+        folder a run; `partial_fit` writes none.
+    checkpoint_every : int or None
+        Steps from one to the next. None: once the time since the last is 50 times its cost, at latest after 60 s.
     """
 
     latent_dim: int | str = "auto"
@@ -112,6 +118,8 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     random_state: Any = None
     verbose: bool = False
     callbacks: Sequence[Callback] = ()
+    checkpoint_dir: Any = None
+    checkpoint_every: int | None = None
 
     allowed: ClassVar[dict[str, Check]] = {
         "latent_dim": either(integer(1), choice(["auto"])),
@@ -138,6 +146,8 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "compile": choice(["auto", False, "replay"]),
         "verbose": instance((bool, int), "True or False"),
         "callbacks": instance((list, tuple), "a list of callbacks"),
+        "checkpoint_dir": optional(instance((str, PathLike), "a path")),
+        "checkpoint_every": optional(integer(1)),
     }
     part_parameters: ClassVar[tuple[str, ...]] = (
         "encoder",

@@ -144,7 +144,14 @@ class Seq2Seq(TextPairs, Forecasting):
     # ------------------------------------------------------------------ data
 
     def fit(
-        self, X: Any, y: Any = None, *, exogenous: Any = None, sample_weight: Any = None, validation_data: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        exogenous: Any = None,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        resume: bool = False,
     ) -> Self:
         """Train on pairs of sequences, or, with ``window`` and ``horizon``, to forecast series.
 
@@ -162,6 +169,8 @@ class Seq2Seq(TextPairs, Forecasting):
         validation_data : pair (X, y), optional
             Held-out pairs; to forecast, series, or a pair of series and exogenous. Without it the last
             ``validation_fraction`` of each series is held out, and of pairs a random share.
+        resume : bool
+            Go on from the newest checkpoint in ``checkpoint_dir``, as in the autoencoders.
 
         Returns
         -------
@@ -169,11 +178,11 @@ class Seq2Seq(TextPairs, Forecasting):
         """
         if self.window is None and self.horizon is None:
             _refuse("exogenous", exogenous, None, "a model with window and horizon")
-            return super().fit(X, y, sample_weight=sample_weight, validation_data=validation_data)
+            return super().fit(X, y, sample_weight=sample_weight, validation_data=validation_data, resume=resume)
         if y is not None:
             raise DataError("y must be left out, since window and horizon cut the targets out of X")
         _refuse("sample_weight", sample_weight, None, "pairs of sequences")
-        return self._fit_windows(X, exogenous, validation_data)
+        return self._fit_windows(X, exogenous, validation_data, resume)
 
     def _check(self) -> None:
         super()._check()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.atomic import all_or_nothing
+from isthmus.estimators.resuming import checkpoints_of
 from isthmus.estimators.series_pairs import SeriesPairs
 from isthmus.estimators.timeline import Timeline, read_timelines
 from isthmus.estimators.windows import STILL, Windows, cut_at, level, origins_of, split_by_time
@@ -41,8 +42,8 @@ class WindowRows(SeriesPairs):
 
     # ------------------------------------------------------------------ training
 
-    def _fit_windows(self, X: Any, exogenous: Any, validation_data: Any) -> Self:
-        with all_or_nothing(self):
+    def _fit_windows(self, X: Any, exogenous: Any, validation_data: Any, resume: bool) -> Self:
+        with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
             self._check()
             series, known, _ = self._learn_series(X, exogenous)
             lengths = [len(values) for values in series]
@@ -62,7 +63,8 @@ class WindowRows(SeriesPairs):
                 tested = self._windows_of(*pair, name="validation_data")
             self._learn_units(windows)
             rows = self._batch(windows)[0]
-            return self._fit(rows, None, None, self._batch(tested)[0] if len(tested) else None)  # type: ignore[no-any-return]
+            given = self._batch(tested)[0] if len(tested) else None
+            return self._fit(rows, None, None, given, checkpoints)  # type: ignore[no-any-return]
 
     def _window_rows(self, X: Any, y: Any, reset: bool) -> Batch:
         """Every window of X, for one epoch of ``partial_fit``."""

@@ -87,6 +87,8 @@ def _params(estimator: Any) -> dict[str, Any]:
         if name == "callbacks":
             if value:
                 logger.info("%s: callbacks are not saved: %s", owner, ", ".join(type(one).__name__ for one in value))
+        elif name == "checkpoint_dir":
+            params[name] = None  # a path of this machine
         elif name == "random_state" and value is not None and not isinstance(value, Integral):
             logger.info("%s: random_state is saved as None, since a %s is no data", owner, type(value).__name__)
             params[name] = None

@@ -34,6 +34,8 @@ def lbfgs_epoch(loop: Loop) -> Callable[[], None]:
     assert isinstance(optimizer, LBFGS)
     _refuse(loop)
     search = optimizer.torch_optimizer(loop.parameters)
+    memory = search.state[loop.parameters[0]]
+    memory.update(state.search)
     single = loop.parameters[0].dtype != torch.float64
     hint = " in single precision; precision='64-true' may" if single else ""
 
@@ -58,13 +60,14 @@ def lbfgs_epoch(loop: Loop) -> Callable[[], None]:
     def epoch() -> None:
         stuck, terms = descend()
         if stuck:
-            search.state.clear()
+            memory.clear()
             stuck, terms = descend()
         if stuck:
             state.stop = f"L-BFGS cannot lower the objective any further{hint}"
             logger.info("stopped in epoch %d: %s", state.epoch + 1, state.stop)
         state.log.append(terms)
         state.n_steps += 1
+        state.search = dict(memory)
 
     return epoch
 

@@ -16,6 +16,7 @@ from isthmus.optimizers import LBFGS, Optimizer
 from isthmus.part import Part
 from isthmus.schedules import Schedule
 from isthmus.training.callbacks import Callback
+from isthmus.training.checkpoints import Checkpoints
 from isthmus.training.lbfgs import lbfgs_epoch
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
@@ -72,6 +73,7 @@ class Loop:
         self.optimizer, self.schedule, self.clip_norm = optimizer, schedule, clip_norm
         self.base_rate, self.max_epochs, self.precision, self.compile = learning_rate, max_epochs, precision, compile
         self.callbacks, self.seed = list(callbacks), seed
+        self.checkpoints: Checkpoints | None = None
         self.parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
         device = self.parameters[0].device
         self.state = TrainState(
@@ -102,6 +104,10 @@ class Loop:
                 run_epoch()
                 self._close_epoch(started)
                 self._tell("on_epoch_end")
+                if self.checkpoints is not None:
+                    self.checkpoints.after_step(self)
+            if self.checkpoints is not None:
+                self.checkpoints.finish(self)
             if state.best_weights is not None:
                 self.step.model.load_state_dict(state.best_weights)
         finally:
@@ -126,6 +132,8 @@ class Loop:
                     rate = float(state.learning_rate)
                     for hook in after_step:
                         hook(rate)
+                if self.checkpoints is not None:
+                    self.checkpoints.after_step(self)
 
         return epoch
 

@@ -34,10 +34,16 @@ class TrainState:
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     log: list[dict[str, Tensor]] = field(default_factory=list)
+    search: dict[str, Any] = field(default_factory=dict)
     best_value: float = float("inf")
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
     stop: str | None = None
+
+    @property
+    def remembering(self) -> list[Callback]:
+        """The callbacks that have a state."""
+        return [one for one in self.callbacks if type(one).state_dict is not Callback.state_dict]
 
     def state_dict(self) -> dict[str, Any]:
         """A deep copy, with the state of torch's generator (as the run sees it)."""
@@ -47,8 +53,9 @@ class TrainState:
                 "memory": self.memory,
                 "learning_rate": self.learning_rate,
                 "sampler": self.sampler.state_dict(),
-                "callbacks": [callback.state_dict() for callback in self.callbacks],
-                "rng": torch.get_rng_state(),
+                "callbacks": [callback.state_dict() for callback in self.remembering],
+                "rng": _generators(self.learning_rate.device),
+                "log": {name: torch.stack([terms[name] for terms in self.log]) for name in (self.log or [{}])[0]},
                 **{name: getattr(self, name) for name in _PLAIN},
             }
         )
@@ -62,9 +69,11 @@ class TrainState:
                 mine.copy_(saved)
         self.learning_rate.copy_(state["learning_rate"])
         self.sampler.load_state_dict(state["sampler"])
-        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+        for callback, saved in zip(self.remembering, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
-        torch.set_rng_state(state["rng"])
+        _set_generators(state["rng"], self.learning_rate.device)
+        rows = [column.unbind() for column in state["log"].values()]
+        self.log = [dict(zip(state["log"], row, strict=True)) for row in zip(*rows, strict=True)]
         for name in _PLAIN:
             setattr(self, name, state[name])
 
@@ -77,7 +86,7 @@ class TrainState:
         return True
 
 
-_PLAIN = ("n_steps", "epoch", "history", "log", "best_value", "best_epoch", "best_weights", "stop")
+_PLAIN = ("n_steps", "epoch", "history", "search", "best_value", "best_epoch", "best_weights", "stop")
 
 
 def _copy(tree: Any) -> Any:
@@ -88,3 +97,14 @@ def _copy(tree: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         return [_copy(value) for value in tree]
     return tree
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """The states of torch's generators, of the processor and of this device."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_generators(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)

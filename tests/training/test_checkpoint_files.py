@@ -1,0 +1,130 @@
+"""A checkpoint is whole or is not read."""
+
+import errno
+import math
+import subprocess
+
+import pytest
+import torch
+
+from isthmus.errors import CheckpointError
+from isthmus.training import checkpoint_files
+from isthmus.training.checkpoint_files import locked, newest, write
+
+STATE = {
+    "weights": {"a": torch.arange(6.0).reshape(2, 3).t(), "b": torch.tensor(True), "none": torch.empty(0)},
+    "half": torch.tensor([1.5], dtype=torch.bfloat16),
+    "list": [torch.tensor(2, dtype=torch.int64), None, "text", 0.1, [True]],
+    "lowest": -math.inf,
+}
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def head(step):
+    return {"step": step}
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path):
+    write(tmp_path, head(3), STATE)
+    saved = newest(tmp_path)
+    assert saved.head == {"step": 3}
+    assert same(saved.state, STATE)
+
+
+def test_the_last_two_are_kept_and_nothing_else(tmp_path):
+    for step in (1, 2, 10, 100_000_000):
+        write(tmp_path, head(step), STATE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000010.safetensors",
+        "step-100000000.safetensors",
+    ]
+    assert newest(tmp_path).head["step"] == 100_000_000
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip_a_weight(path):
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 4
+    path.write_bytes(data)
+
+
+def change_the_head(path):
+    path.write_bytes(path.read_bytes().replace(b"lowest", b"lowesT"))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [cut, flip_a_weight, change_the_head, empty])
+def test_a_torn_one_is_passed_over_with_a_warning(tmp_path, caplog, harm):
+    write(tmp_path, head(1), STATE)
+    harm(write(tmp_path, head(2), STATE))
+    assert newest(tmp_path).head["step"] == 1
+    assert "step-00000002.safetensors is not whole and is passed over" in caplog.text
+
+
+def test_where_none_is_whole_nothing_starts_afresh_in_silence(tmp_path):
+    cut(write(tmp_path, head(1), STATE))
+    with pytest.raises(CheckpointError, match=r"none of \['step-00000001.safetensors'\] is whole; name another folder"):
+        newest(tmp_path)
+
+
+def test_an_empty_folder_has_none(tmp_path):
+    assert newest(tmp_path) is None
+
+
+def test_another_format_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_files, "FORMAT", 2)
+    write(tmp_path, head(1), STATE)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="has format 2, this version of isthmus reads 1"):
+        newest(tmp_path)
+
+
+def test_a_full_disk_leaves_the_earlier_ones(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "isthmus", disk], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.decode().strip()}")
+    try:
+        write(disk, head(1), STATE)
+        with pytest.raises(OSError, match="No space left") as error:
+            write(disk, head(2), {"large": torch.zeros(100_000)})
+        assert error.value.errno == errno.ENOSPC
+        assert newest(disk).head["step"] == 1
+        assert [path.name for path in disk.iterdir()] == ["step-00000001.safetensors"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_what_a_dead_writer_left_is_cleared(tmp_path):
+    (tmp_path / "step-00000007.part").write_bytes(b"half")
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_folder_is_held_once(tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(CheckpointError, match="is held by another run: name another"):
+        locked(tmp_path / "run").__enter__()
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_what_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CheckpointError, match="checkpoint_dir must be a folder that can be written, got"):
+        locked(tmp_path / "file").__enter__()
