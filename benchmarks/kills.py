@@ -3,7 +3,8 @@
 A small but real training: a variational autoencoder with noise, dropout, validation, a cosine schedule, a warm-up
 and early stopping. Each run is a process that SIGKILL ends at a random moment, one to four times; each time a new
 process goes on with ``fit(X, resume=True)``. Compared with the uninterrupted run are all weights, bit for bit, and
-the history but for its seconds. A step that is taken again is one since the last checkpoint.
+the history but for its seconds. Counted are the steps of all processes: allowed are those of one run, and for each
+kill those since the newest checkpoint that stood then.
 
     python benchmarks/kills.py --runs 100
 
@@ -32,6 +33,9 @@ import isthmus
 from isthmus import Callback, GaussianNoise, MLPEncoder, VariationalAutoencoder, WeightSchedule
 from isthmus.training.checkpoints import Checkpoints
 
+EVERY = 7
+"""Steps from one checkpoint to the next."""
+
 
 def data() -> np.ndarray:
     """600 rows of 12 columns that depend on one another."""
@@ -39,17 +43,18 @@ def data() -> np.ndarray:
     return (draw.normal(size=(600, 3)) @ draw.normal(size=(3, 12)) + 0.1 * draw.normal(size=(600, 12))).astype("f4")
 
 
-def estimator(**more: Any) -> VariationalAutoencoder:
+def estimator(epochs: int, *callbacks: Callback, **more: Any) -> VariationalAutoencoder:
     """The training."""
     return VariationalAutoencoder(
         encoder=MLPEncoder((48, 24), dropout=0.1),
         corruption=GaussianNoise(0.1),
-        max_epochs=150,
+        max_epochs=epochs,
         patience=6,
         batch_size=32,
         learning_rate=3e-3,
         random_state=0,
-        **{"callbacks": [WeightSchedule(epochs=10)]} | more,
+        callbacks=[WeightSchedule(epochs=10), *callbacks],
+        **more,
     )
 
 
@@ -63,45 +68,46 @@ class Started(Callback):
         self.step.value = loop.state.n_steps
 
 
-def attempt(folder: Path, taken: Any, started: Any) -> None:
+def attempt(folder: Path, epochs: int, taken: Any, started: Any) -> None:
     """One process: go on, count the steps, save the model."""
     torch.set_num_threads(1)
-    after_step, last = Checkpoints.after_step, [-1]
+    after_step, before = Checkpoints.after_step, taken.value
 
     def counted(self: Checkpoints, loop: Any) -> None:
-        if loop.state.n_steps != last[0]:  # it is asked at the end of an epoch, too
-            taken.value += last[0] >= 0 or loop.state.n_steps > started.value
-            last[0] = loop.state.n_steps
+        taken.value = before + loop.state.n_steps - started.value
         after_step(self, loop)
 
     Checkpoints.after_step = counted  # type: ignore[method-assign]
-    callbacks = [WeightSchedule(epochs=10), Started(started)]
-    model = estimator(checkpoint_dir=folder / "run", checkpoint_every=7, callbacks=callbacks)
+    model = estimator(epochs, Started(started), checkpoint_dir=folder / "run", checkpoint_every=EVERY)
     model.fit(data(), resume=True).save(folder / "model")
     os._exit(0)
 
 
-def one_run(seed: int, seconds: float) -> dict[str, Any]:
+def one_run(seed: int, epochs: int, seconds: float) -> dict[str, Any]:
     """Kills, and how it ended; ``seconds`` is what an uninterrupted process takes."""
     draw, folder = random.Random(seed), Path(tempfile.mkdtemp())
-    taken, started = (multiprocessing.Value(ctypes.c_long, 0) for _ in range(2))
-    kills, wanted, lost, steps = 0, draw.randint(1, 4), 0, 0
+    taken, started = (multiprocessing.Value(ctypes.c_long, 0, lock=False) for _ in range(2))  # the dead hold no lock
+    wanted, lost = draw.randint(1, 4), list[int]()
     while True:
-        reached = started.value + (taken.value - steps)
-        process = multiprocessing.get_context("fork").Process(target=attempt, args=(folder, taken, started))
-        steps = taken.value
+        before, started.value = taken.value, newest_step(folder / "run")
+        process = multiprocessing.get_context("fork").Process(target=attempt, args=(folder, epochs, taken, started))
         process.start()
-        process.join(draw.random() * seconds * 0.6 if kills < wanted else None)
-        if kills:
-            lost += reached - started.value
+        process.join(draw.random() * seconds * 0.6 if len(lost) < wanted else None)
         if process.exitcode is not None:
             break
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
-        kills += 1
+        lost.append(started.value + taken.value - before - newest_step(folder / "run"))
+    if process.exitcode:
+        raise SystemExit(f"run {seed}: a process that nobody killed ended with status {process.exitcode}")
     model = isthmus.load(folder / "model")
     shutil.rmtree(folder)
-    return {"model": model, "kills": kills, "steps": taken.value, "lost": lost}
+    return {"model": model, "lost": lost, "steps": taken.value}
+
+
+def newest_step(folder: Path) -> int:
+    """Of the checkpoints that stand, by their names."""
+    return max([int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.safetensors")], default=0)
 
 
 def history(model: Any) -> list[dict[str, float]]:
@@ -111,32 +117,34 @@ def history(model: Any) -> list[dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=150, help="at most, of a run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/kills.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.perf_counter()
-    whole = estimator().fit(data())
+    whole = estimator(options.epochs).fit(data())
     seconds = time.perf_counter() - started
     steps = whole.n_iter_ * -(-540 // 32)
-    same = kills = more = total = 0
+    same = total = more = 0
+    lost = list[int]()
     for seed in range(options.runs):
-        found = one_run(seed, seconds)
+        found = one_run(seed, options.epochs, seconds)
         weights = zip(found["model"].module_.state_dict().values(), whole.module_.state_dict().values(), strict=True)
         same += all(torch.equal(a, b) for a, b in weights) and history(found["model"]) == history(whole)
-        kills, total = kills + found["kills"], total + found["steps"]
-        more += found["steps"] > steps + found["lost"]
-        print(
-            f"run {seed}: {found['kills']} kills, {found['steps']} steps, {found['lost']} again; {same} same",
-            flush=True,
-        )
+        total, more = total + found["steps"], more + (found["steps"] > steps + sum(found["lost"]))
+        lost += found["lost"]
+        print(f"run {seed}: killed, and lost {found['lost']} steps; {found['steps']} in all; {same} same", flush=True)
     result = {
         "runs": options.runs,
         "bit_identical": same,
-        "kills": kills,
-        "steps_of_a_run": steps,
+        "kills": len(lost),
         "epochs": whole.n_iter_,
-        "steps_taken_a_run": total / options.runs,
-        "runs_with_more_steps_than_those_since_a_checkpoint": more,
+        "checkpoint_every": EVERY,
+        "steps_of_a_run": steps,
+        "steps_taken": total,
+        "steps_allowed": options.runs * steps + sum(lost),
+        "runs_with_more_steps_than_allowed": more,
+        "most_steps_lost_by_a_kill": max(lost, default=0),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

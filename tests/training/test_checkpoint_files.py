@@ -2,12 +2,13 @@
 
 import errno
 import math
+import os
 import subprocess
 
 import pytest
 import torch
 
-from isthmus.errors import CheckpointError
+from isthmus.errors import CheckpointError, ParameterError
 from isthmus.training import checkpoint_files
 from isthmus.training.checkpoint_files import locked, newest, write
 
@@ -109,6 +110,46 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path):
         assert [path.name for path in disk.iterdir()] == ["step-00000001.safetensors"]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_read_only_disk_is_named_before_training(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "isthmus", disk]
+    made = subprocess.run(command, capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.decode().strip()}")
+    try:
+        with locked(disk):
+            write(disk, head(1), STATE)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        message = r"checkpoint_dir must be a folder that can be written, got '.*disk' \(Read-only file system\)"
+        with pytest.raises(CheckpointError, match=message):
+            locked(disk).__enter__()
+        assert newest(disk).head["step"] == 1
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_that_takes_no_file_is_named_before_training(tmp_path, monkeypatch):
+    with locked(tmp_path):
+        pass  # the lock is there, and may be opened
+
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("pathlib.Path.touch", refused)
+    with pytest.raises(CheckpointError, match=r"must be a folder that can be written, got '.*' \(Permission denied\)"):
+        locked(tmp_path).__enter__()
+
+
+def test_what_is_no_data_is_named(tmp_path):
+    for value in ({1}, b"bytes", {(1, 2): 3}):
+        with pytest.raises(
+            ParameterError, match=r"callbacks: state_dict must hold tensors, .* got a (set|bytes|tuple)"
+        ):
+            write(tmp_path, head(1), {"callbacks": [value]})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_dead_writer_left_is_cleared(tmp_path):

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -186,7 +187,6 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
         rows = self._rows(X, y, reset=True)
         held = None if validation_data is None else self._validation_rows(validation_data, rows.y is not None)
         rows = check_weights(rows, sample_weight, MAX_REPEATS)
-        same = None if checkpoints is None else identity(self, rows, held)
         with isolated_rng(seed, self._device):
             order = content_order(rows.x)
             rows = rows.map(lambda field: field.index_select(0, order))
@@ -195,7 +195,10 @@ class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeatu
             scaled = self._build(rows)
             held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
             loop = self._loop(scaled, held, seed, *parts)
-            _train(loop, loop.run if checkpoints is None else lambda: checkpoints.run(loop, seed, same or {}))
+            if checkpoints is None:
+                _train(loop, loop.run)
+            else:
+                _train(loop, partial(checkpoints.run, loop, seed, identity(self, rows, held)))
         self._close(loop)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import zlib
 from contextlib import AbstractContextManager, nullcontext
@@ -12,13 +13,14 @@ import torch
 
 from isthmus.errors import FileError, ParameterError
 from isthmus.spec import to_spec
+from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoints
 from isthmus.types import Batch
 
 __all__ = ["checkpoints_of", "identity"]
 
-NO_MATTER = ("callbacks", "checkpoint_dir", "checkpoint_every", "compile", "device", "random_state", "verbose")
-"""Parameters that a run may go on without: they change no weight, or the checkpoint has them."""
+NO_MATTER = ("checkpoint_dir", "checkpoint_every", "compile", "device", "verbose")
+"""Parameters that a run may go on without: they change no weight."""
 
 
 def checkpoints_of(estimator: Any, resume: bool) -> AbstractContextManager[Checkpoints | None]:
@@ -31,10 +33,21 @@ def checkpoints_of(estimator: Any, resume: bool) -> AbstractContextManager[Check
 
 
 def identity(estimator: Any, rows: Batch, held: Batch | None) -> dict[str, str]:
-    """Each parameter that changes weights, as text, and a CRC-32 of the rows, as they were given."""
+    """Each parameter that changes weights, as text, and a CRC-32 of the rows."""
     params = estimator.get_params(deep=False)
     told = {name: _text(value) for name, value in params.items() if name not in NO_MATTER}
+    told["callbacks"] = ", ".join(map(_told, filter(_matters, estimator.callbacks))) or "none"
     return {**told, "data": f"{_checksum(rows)}, {'none' if held is None else _checksum(held)} held out"}
+
+
+def _matters(callback: Callback) -> bool:
+    return callback.changes_weights or callback.has_state
+
+
+def _told(callback: Callback) -> str:
+    """As its constructor was called."""
+    names = [name for name in inspect.signature(type(callback)).parameters if hasattr(callback, name)]
+    return f"{type(callback).__name__}({', '.join(f'{name}={_text(getattr(callback, name))}' for name in names)})"
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ class Callback:
     saved and goes on elsewhere has it; such a run calls ``on_fit_start`` with ``loop.state.n_steps`` above 0.
     """
 
+    changes_weights: ClassVar[bool] = False
+    """Whether the weights depend on it, so that a run which goes on must have it as it was."""
+
     def on_fit_start(self, loop: Loop) -> None:
         """Before the first step."""
 
@@ -42,6 +45,11 @@ class Callback:
 
     def on_fit_end(self, loop: Loop) -> None:
         """After the last step, with the best weights in place; also where training ends by an error."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether it remembers anything."""
+        return type(self).state_dict is not Callback.state_dict
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers: tensors, numbers, strings, lists and dicts."""
@@ -92,6 +100,8 @@ class WeightSchedule(Callback):
         How many epochs the way takes.
     """
 
+    changes_weights = True
+
     def __init__(self, penalty: str = "kl_prior", start: float = 0.0, epochs: int = 10) -> None:
         self.penalty = penalty
         self.start = start
@@ -120,6 +130,8 @@ class ScheduledSampling(Callback):
         How many epochs the way takes.
     """
 
+    changes_weights = True
+
     def __init__(self, end: float = 0.25, epochs: int = 10) -> None:
         if not 0 <= end <= 1:
             raise ParameterError(f"ScheduledSampling: end must be from 0 to 1, got {end!r}")
@@ -144,6 +156,8 @@ class WeightAverage(Callback):
         What an epoch leaves of the average before it: 0.9 averages about the last ten.
     """
 
+    changes_weights = True
+
     def __init__(self, decay: float = 0.9) -> None:
         self.decay = decay
         self.weights: dict[str, Tensor] = {}
@@ -158,7 +172,7 @@ class WeightAverage(Callback):
             if name not in self.weights or not value.is_floating_point():
                 self.weights[name] = value.clone()
             else:
-                self.weights[name].lerp_(value, 1 - self.decay)
+                self.weights[name] = self.weights[name].to(value.device).lerp_(value, 1 - self.decay)
 
     def on_fit_end(self, loop: Loop) -> None:
         if self.weights and loop.state.best_weights is None:
@@ -181,6 +195,8 @@ class Binarize(Callback):
     random_state : int
         Of the draws, which have a generator of their own.
     """
+
+    changes_weights = True
 
     def __init__(self, random_state: int = 0) -> None:
         self.random_state = random_state

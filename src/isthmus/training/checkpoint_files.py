@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from isthmus.errors import CheckpointError
+from isthmus.errors import CheckpointError, ParameterError
 
 __all__ = ["Saved", "locked", "newest", "write"]
 
@@ -84,7 +84,7 @@ def newest(folder: Path) -> Saved | None:
 def _read(path: Path) -> Saved:
     with safetensors.safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in sorted(file.keys(), key=int)}
     text = metadata["tree"]
     if int(metadata["crc32"]) != _checksum(text, tensors):
         raise ValueError("its checksum is another")
@@ -100,10 +100,10 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")), reverse=True)
 
 
-def _checksum(text: str, tensors: dict[str, Tensor]) -> int:
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
     value = zlib.crc32(text.encode())
-    for name in sorted(tensors, key=int):
-        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
+    for tensor in tensors.values():
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
     return value
 
 
@@ -131,13 +131,22 @@ def _packed(tree: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = tree.detach().cpu().contiguous()
         return {"tensor": name}
     if isinstance(tree, dict):
-        return {"items": [[key, _packed(value, tensors)] for key, value in tree.items()]}
-    if isinstance(tree, Sequence) and not isinstance(tree, str):
+        return {"items": [[_plain(key), _packed(value, tensors)] for key, value in tree.items()]}
+    if isinstance(tree, (list, tuple)):
         return [_packed(value, tensors) for value in tree]
-    return tree
+    return _plain(tree)
 
 
-def _unpacked(tree: Any, tensors: dict[str, Tensor]) -> Any:
+def _plain(value: Any) -> Any:
+    """The value, if JSON has it; else it is in what a callback remembers."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ParameterError(
+        f"callbacks: state_dict must hold tensors, numbers, strings, lists and dicts, got a {type(value).__name__}"
+    )
+
+
+def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(tree, list):
         return [_unpacked(value, tensors) for value in tree]
     if isinstance(tree, dict):
@@ -153,20 +162,25 @@ def _unpacked(tree: Any, tensors: dict[str, Tensor]) -> Any:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder, made where it is not there; the system lets go of it where the process dies."""
+    handle = -1
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise CheckpointError(
-            f"checkpoint_dir must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
-        ) from error
-    try:
-        _take(handle, folder)
-        for left in folder.glob("step-*.part"):  # of a process that died while it wrote
-            left.unlink(missing_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            _take(handle, folder)
+            (folder / "step-none.part").touch()
+            for left in folder.glob("step-*.part"):  # that one, and those of a process that died while it wrote
+                left.unlink(missing_ok=True)
+        except CheckpointError:
+            raise
+        except OSError as error:
+            raise CheckpointError(
+                f"checkpoint_dir must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
+            ) from error
         yield
     finally:
-        os.close(handle)
+        if handle >= 0:
+            os.close(handle)
 
 
 def _take(handle: int, folder: Path) -> None:
@@ -175,5 +189,5 @@ def _take(handle: int, folder: Path) -> None:
 
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise CheckpointError(f"checkpoint_dir {str(folder)!r} is held by another run: name another") from error

@@ -9,15 +9,17 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from isthmus.errors import CheckpointError, TrainingError
+from isthmus.errors import CheckpointError
 from isthmus.training.checkpoint_files import Saved, locked, newest, write
+from isthmus.training.fingerprint import compare, versions, warn_of_other_bits
+from isthmus.training.signals import Deferred
+from isthmus.training.threads import threads
 
 if TYPE_CHECKING:
     from isthmus.training.loop import Loop
@@ -52,9 +54,9 @@ class Checkpoints:
         self.folder, self.every, self.resume = folder, every, resume
         self.saved: Saved | None = None
         self._writer: threading.Thread | None = None
-        self._failure: OSError | None = None
-        self._signal: int | None = None
-        self._cost, self._last, self._last_step = 0.0, time.monotonic(), 0
+        self._failure: Exception | None = None
+        self._signals = Deferred()
+        self._cost, self._time, self._place = 0.0, 0.0, (0, 0)
         self._head: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -72,9 +74,10 @@ class Checkpoints:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
-            self._join()
+            if self._writer is not None:
+                self._writer.join()
         finally:
             self._lock.__exit__(None, None, None)
 
@@ -87,43 +90,44 @@ class Checkpoints:
     def run(self, loop: Loop, seed: int, identity: Mapping[str, str]) -> None:
         """Run the loop, from where the saved run stood; ``identity`` names what must not have changed."""
         decisions: dict[str, Any] = {"precision": loop.precision, "threads": torch.get_num_threads()}
-        names = ", ".join(type(callback).__name__ for callback in loop.state.remembering)
-        identity = {**identity, "callbacks with a state": names}
+        here = versions(loop.parameters[0].device)
         if self.saved is not None:
-            _compare(self.folder, self.saved.head["identity"], identity)
+            compare(self.folder, self.saved.head["identity"], identity)
+            warn_of_other_bits(self.saved.head["versions"], here)
             decisions = self.saved.head["decisions"]
             loop.precision = decisions["precision"]
-            _warn_of_other_bits(self.saved.head["versions"])
             loop.state.load_state_dict(self.saved.state)
             logger.info("going on at step %d, from %s", loop.state.n_steps, self.folder)
             self.saved = None
-        self._head = {"seed": seed, "identity": identity, "decisions": decisions, "versions": _versions()}
-        self._last, self._last_step = time.monotonic(), loop.state.n_steps
-        threads = torch.get_num_threads()
-        torch.set_num_threads(decisions["threads"])
+        self._head = {"seed": seed, "identity": identity, "decisions": decisions, "versions": here}
+        self._time, self._place = time.monotonic(), _place(loop)
         loop.checkpoints = self
         try:
-            with self._listening():
+            with threads(decisions["threads"]), self._signals:
                 loop.run()
+                if self._signals.waiting is not None:
+                    self._end(loop)
         finally:
             loop.checkpoints = None
-            torch.set_num_threads(threads)
 
     def after_step(self, loop: Loop) -> None:
         """Write one if it is due, in the background; end the run where it was told to, or where writing fails."""
-        if self._signal is not None:
+        if self._signals.waiting is not None:
             self._end(loop)
         if self._failure is not None:
             self._join()
-        steps, waited = loop.state.n_steps - self._last_step, time.monotonic() - self._last
-        due = waited >= min(TIMES_ITS_COST * self._cost, LATEST) if self.every is None else steps >= self.every
-        if due and (self.every is not None or self._writer is None or not self._writer.is_alive()):
+        if self.every is not None:
+            if loop.state.n_steps - self._place[0] >= self.every:
+                self._write(loop)
+        elif time.monotonic() - self._time >= min(TIMES_ITS_COST * self._cost, LATEST) and not self._writing():
             self._write(loop)
 
     def finish(self, loop: Loop) -> None:
-        """The last one, after the last step."""
-        self._write(loop)
+        """The last one, where the run has moved since, and until it is on the disk."""
         self._join()
+        if _place(loop) != self._place:
+            self._write(loop)
+            self._join()
 
     # ------------------------------------------------------------------ writing
 
@@ -138,84 +142,43 @@ class Checkpoints:
             begun = time.monotonic()
             try:
                 write(self.folder, head, state)
-            except OSError as error:
+            except Exception as error:  # raised in the thread that trains
                 self._failure = error
             self._cost = copied + time.monotonic() - begun
 
         self._writer = threading.Thread(target=run, name="isthmus checkpoint")
         self._writer.start()
-        self._last, self._last_step = time.monotonic(), loop.state.n_steps
+        self._time, self._place = time.monotonic(), _place(loop)
+
+    def _writing(self) -> bool:
+        return self._writer is not None and self._writer.is_alive()
 
     def _join(self) -> None:
         """Wait for the writer, and tell where it failed."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        failure, self._failure = self._failure, None
+        if isinstance(failure, OSError):
             raise CheckpointError(
                 f"checkpoint_dir {str(self.folder)!r} cannot be written ({failure.strerror or failure}), so training "
                 "stops; the last good checkpoint is intact: mend it, and fit(..., resume=True) goes on from there"
             ) from failure
-
-    # ------------------------------------------------------------------ signals
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """SIGTERM and Ctrl-C wait for the end of a step; a second one does not. In the main thread alone."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def hear(number: int, frame: Any) -> None:
-            if self._signal is not None:
-                signal.signal(number, before[number])
-                raise KeyboardInterrupt
-            self._signal = number
-
-        before: dict[int, Any] = {}
-        try:
-            for number in map(int, (signal.SIGTERM, signal.SIGINT)):
-                before[number] = signal.signal(number, hear)
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        if failure is not None:
+            raise failure
 
     def _end(self, loop: Loop) -> None:
         """Write a last one, say how to go on, and end as the signal would have."""
-        number, self._signal = self._signal, None
         self.finish(loop)
         logger.warning(
             "stopped by %s after step %d; %s holds all of it: fit(..., resume=True) or `isthmus fit --resume` goes on",
-            signal.Signals(number or 0).name,
+            signal.Signals(self._signals.waiting or 0).name,
             loop.state.n_steps,
             self.folder,
         )
-        if number == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+        self._signals.take_effect()
 
 
-def _compare(folder: Path, saved: Mapping[str, str], given: Mapping[str, str]) -> None:
-    """Raise `TrainingError` where a parameter or the data are not those of the saved run."""
-    changed = sorted(name for name in {*saved, *given} if saved.get(name) != given.get(name))
-    if changed:
-        told = ", ".join(
-            "the data" if name == "data" else f"{name} (was {saved.get(name)}, is {given.get(name)})"
-            for name in changed
-        )
-        raise TrainingError(
-            f"checkpoint_dir {str(folder)!r} holds another run, it differs in {told}: give what it was fitted "
-            "with, or name another folder"
-        )
-
-
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "processor": torch.backends.cpu.get_cpu_capability()}
-
-
-def _warn_of_other_bits(saved: Mapping[str, str]) -> None:
-    for name, value in _versions().items():
-        if saved[name] != value:
-            logger.warning("%s was %s and is %s: the run goes on, its last bits may differ", name, saved[name], value)
+def _place(loop: Loop) -> tuple[int, int]:
+    """Where the run stands: an epoch ends a moment after its last step."""
+    return loop.state.n_steps, loop.state.epoch

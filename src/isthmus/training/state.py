@@ -43,27 +43,35 @@ class TrainState:
     @property
     def remembering(self) -> list[Callback]:
         """The callbacks that have a state."""
-        return [one for one in self.callbacks if type(one).state_dict is not Callback.state_dict]
+        return [callback for callback in self.callbacks if callback.has_state]
 
     def state_dict(self) -> dict[str, Any]:
-        """A deep copy, with the state of torch's generator (as the run sees it)."""
-        return _copy(
+        """A copy, with the states of torch's generators (as the run sees them).
+
+        The best weights alone are not copied: nobody writes into them.
+        """
+        copied: dict[str, Any] = _copy(
             {
                 "step": self.step.state_dict(),
+                "strengths": self._strengths(),
                 "memory": self.memory,
                 "learning_rate": self.learning_rate,
                 "sampler": self.sampler.state_dict(),
                 "callbacks": [callback.state_dict() for callback in self.remembering],
                 "rng": _generators(self.learning_rate.device),
+                "search": self.search,
                 "log": {name: torch.stack([terms[name] for terms in self.log]) for name in (self.log or [{}])[0]},
                 **{name: getattr(self, name) for name in _PLAIN},
             }
         )
+        return {**copied, "best_weights": self.best_weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Stand where the saved run stood."""
         state = _copy(state)
         self.step.load_state_dict(state["step"])
+        for name, number in self._strengths().items():
+            number.copy_(state["strengths"][name])
         for key, tensors in self.memory.items():
             for mine, saved in zip(tensors, state["memory"][key], strict=True):
                 mine.copy_(saved)
@@ -71,11 +79,18 @@ class TrainState:
         self.sampler.load_state_dict(state["sampler"])
         for callback, saved in zip(self.remembering, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
-        _set_generators(state["rng"], self.learning_rate.device)
-        rows = [column.unbind() for column in state["log"].values()]
+        device = self.learning_rate.device
+        _set_generators(state["rng"], device)
+        rows = [column.to(device).unbind() for column in state["log"].values()]
         self.log = [dict(zip(state["log"], row, strict=True)) for row in zip(*rows, strict=True)]
         for name in _PLAIN:
             setattr(self, name, state[name])
+        self.search, self.best_weights = _copy(state["search"], device), state["best_weights"]
+
+    def _strengths(self) -> dict[str, Tensor]:
+        """The numbers that callbacks move: buffers that a saved model leaves out."""
+        saved = self.step.state_dict().keys()
+        return {name: value for name, value in self.step.named_buffers() if name not in saved and value.dim() == 0}
 
     def keep_best(self, value: float) -> bool:
         """Remember the model's weights if this value is the lowest so far."""
@@ -86,16 +101,16 @@ class TrainState:
         return True
 
 
-_PLAIN = ("n_steps", "epoch", "history", "search", "best_value", "best_epoch", "best_weights", "stop")
+_PLAIN = ("n_steps", "epoch", "history", "best_value", "best_epoch", "stop")
 
 
-def _copy(tree: Any) -> Any:
+def _copy(tree: Any, device: torch.device | None = None) -> Any:
     if isinstance(tree, Tensor):
-        return tree.detach().clone()
+        return tree.detach().to(device, copy=True)
     if isinstance(tree, dict):
-        return {key: _copy(value) for key, value in tree.items()}
+        return {key: _copy(value, device) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [_copy(value) for value in tree]
+        return [_copy(value, device) for value in tree]
     return tree
 
 

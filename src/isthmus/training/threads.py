@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import nn
 
-__all__ = ["fitting_threads", "is_small"]
+__all__ = ["fitting_threads", "is_small", "threads"]
 
 SMALL = 256 * 64 * 64
 """Multiply-adds of one product: 64 × 64 weights at batch 256. At half of that one thread is 1.2 × as fast as two."""
@@ -26,11 +26,16 @@ def is_small(module: nn.Module, batch_size: int) -> bool:
 
 
 @contextmanager
-def fitting_threads(module: nn.Module, batch_size: int) -> Iterator[None]:
-    """One thread for a small network, the process's own number for any other; restored at the end."""
+def threads(number: int) -> Iterator[None]:
+    """So many threads; restored at the end."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if is_small(module, batch_size) else before)
+    torch.set_num_threads(number)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def fitting_threads(module: nn.Module, batch_size: int) -> AbstractContextManager[None]:
+    """One thread for a small network, the process's own number for any other."""
+    return threads(1 if is_small(module, batch_size) else torch.get_num_threads())
