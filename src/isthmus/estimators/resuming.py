@@ -17,7 +17,7 @@ from isthmus.types import Batch
 
 __all__ = ["checkpoints_of", "identity"]
 
-NO_MATTER = ("callbacks", "checkpoint_dir", "checkpoint_every", "compile", "device", "random_state", "verbose")
+NO_MATTER = ("callbacks", "checkpoint_dir", "checkpoint_every", "device", "random_state", "verbose")
 """Parameters that a run may go on without: they change no weight, or the checkpoint has them."""
 
 
@@ -34,6 +34,7 @@ def identity(estimator: Any, rows: Batch, held: Batch | None) -> dict[str, str]:
     """Each parameter that changes weights, as text, and a CRC-32 of the rows, as they were given."""
     params = estimator.get_params(deep=False)
     told = {name: _text(value) for name, value in params.items() if name not in NO_MATTER}
+    told["compile"] = "compiled" if estimator.compile is True else "as written"  # a replay has the same bits
     return {**told, "data": f"{_checksum(rows)}, {'none' if held is None else _checksum(held)} held out"}
 
 
