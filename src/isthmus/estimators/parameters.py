@@ -78,10 +78,12 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         Of training. "bf16-mixed" takes products in 16 bits and keeps weights, sums and losses at 32. "auto" does so
         for convolutions of 32 channels or more on a processor with AMX, where a U-Net trains 2 to 3 × as fast, and
         keeps 32 bits otherwise. What a trained model computes has 32 bits, or 64 after "64-true".
-    compile : {"auto", False, "replay"}
-        How a step is run, to the same bits. "replay" records the first step and replays it, which leaves out
-        Python and autograd; False runs each as it is written, so that Python in a part of your own, a counter
-        or a print, runs in each. "auto" replays the library's own parts, on a CPU, from 100 steps on.
+    compile : {"auto", False, "replay", True}
+        How a step is run, to the same bits but for True. "replay" records the first step and replays it, which
+        leaves out Python and autograd; False runs each as it is written, so that Python in a part of your own, a
+        counter or a print, runs in each. "auto" replays the library's own parts, on a CPU, from 100 steps on. True
+        compiles the record (forward, backward and optimiser as one function, by PyTorch's compiler and a C++
+        compiler, half a minute or more the first time, kept on disk): the same numbers but for rounding.
     random_state : int, RandomState or None
     verbose : bool
         A progress bar on stderr.
@@ -143,7 +145,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "monitor": instance(str, "a name of the history"),
         "device": instance(str, "a device such as 'auto', 'cpu', 'cuda'"),
         "precision": choice(["auto", "32-true", "64-true", "bf16-mixed"]),
-        "compile": choice(["auto", False, "replay"]),
+        "compile": choice(["auto", False, "replay", True]),
         "verbose": instance((bool, int), "True or False"),
         "callbacks": instance((list, tuple), "a list of callbacks"),
         "checkpoint_dir": optional(instance((str, PathLike), "a path")),

@@ -19,7 +19,7 @@ from isthmus.types import Batch
 
 __all__ = ["checkpoints_of", "identity"]
 
-NO_MATTER = ("checkpoint_dir", "checkpoint_every", "compile", "device", "verbose")
+NO_MATTER = ("checkpoint_dir", "checkpoint_every", "device", "verbose")
 """Parameters that a run may go on without: they change no weight."""
 
 
@@ -37,6 +37,7 @@ def identity(estimator: Any, rows: Batch, held: Batch | None) -> dict[str, str]:
     params = estimator.get_params(deep=False)
     told = {name: _text(value) for name, value in params.items() if name not in NO_MATTER}
     told["callbacks"] = ", ".join(map(_told, filter(_matters, estimator.callbacks))) or "none"
+    told["compile"] = "compiled" if estimator.compile is True else "as written"  # a replay has the same bits
     return {**told, "data": f"{_checksum(rows)}, {'none' if held is None else _checksum(held)} held out"}
 
 

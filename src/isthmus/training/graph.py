@@ -13,7 +13,7 @@ from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "replayed"]
 
 _ATEN = torch.ops.aten
 _OF_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
@@ -70,7 +70,11 @@ class Recorder(TorchDispatchMode):
         return self._nodes[value]
 
     def replay(self, outputs: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
-        """A function of tensors like those given, which runs the record and returns new ``outputs``.
+        """A function of tensors like those given, which runs the record and returns new ``outputs``."""
+        return replayed(self.graph(outputs))
+
+    def graph(self, outputs: Sequence[Tensor]) -> fx.Graph:
+        """The record, without what leaves no mark.
 
         The bits are the same from fewer operations. Removed are what nobody reads (a posterior's
         log-ratio in the training of an ELBO), ``detach``, which says nothing where no gradient is
@@ -85,11 +89,16 @@ class Recorder(TorchDispatchMode):
             elif node.target is _ATEN.t.default and node.args[0].target is _ATEN.t.default:
                 node.replace_all_uses_with(node.args[0].args[0])
         graph.eliminate_dead_code(_leaves_a_mark)
-        for node in graph.nodes:
-            if isinstance(node.target, torch._ops.OpOverload):
-                node.target = _bound(node.target)
-        run: Callable[..., list[Tensor]] = fx.GraphModule({}, graph).forward
-        return run
+        return graph
+
+
+def replayed(graph: fx.Graph) -> Callable[..., list[Tensor]]:
+    """What runs the graph, its operations one after the other."""
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            node.target = _bound(node.target)
+    run: Callable[..., list[Tensor]] = fx.GraphModule({}, graph).forward
+    return run
 
 
 def _looks_at_values(operation: Any, args: Any) -> bool:

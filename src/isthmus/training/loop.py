@@ -21,7 +21,7 @@ from isthmus.training.lbfgs import lbfgs_epoch
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
 from isthmus.training.state import TrainState
-from isthmus.training.step import Run, autocast, eager_step, replayed_step
+from isthmus.training.step import Run, autocast, compiled_step, eager_step, replayed_step
 
 __all__ = ["Loop", "evaluate"]
 
@@ -42,9 +42,9 @@ class Loop:
         Gives full training batches.
     optimizer, learning_rate, schedule, clip_norm, max_epochs, precision
         As in the estimators.
-    compile : {"auto", False, "replay"}
-        How the step is run: as written, or recorded once and replayed. "auto" replays 100 steps and more of
-        the library's own parts and callbacks on a CPU.
+    compile : {"auto", False, "replay", True}
+        How the step is run: as written, recorded once and replayed, or recorded and compiled. "auto" replays 100
+        steps and more of the library's own parts and callbacks on a CPU.
     validation : Resident, optional
         Rows whose objective is evaluated after each epoch with one fixed draw of noise.
     callbacks : sequence of Callback
@@ -139,18 +139,19 @@ class Loop:
 
     def _make_run(self) -> Run:
         reason = self._against_replay()
-        logger.info("compile=%r: steps %s", self.compile, f"run as written, {reason}" if reason else "are replayed")
-        way = eager_step if reason else replayed_step
+        how = "are compiled" if self.compile is True else "are replayed"
+        logger.info("compile=%r: steps %s", self.compile, f"run as written, {reason}" if reason else how)
+        way = eager_step if reason else compiled_step if self.compile is True else replayed_step
         return way(self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision)
 
     def _against_replay(self) -> str:
         """Why steps run as written, "" where they are replayed: a rule over what is trained and how long."""
-        if self.compile == "replay" and not self.source.one_shape:
+        if self.compile in ("replay", True) and not self.source.one_shape:
             raise ParameterError(
-                "compile must be 'auto' or False for sequences, whose batches have many shapes, got 'replay'"
+                f"compile must be 'auto' or False for sequences, whose batches have many shapes, got {self.compile!r}"
             )
         if self.compile != "auto":
-            return "" if self.compile == "replay" else "as asked for"
+            return "as asked for" if self.compile is False else ""
         given = {type(piece) for piece in [*self.step.modules(), *self.callbacks, self.optimizer]}
         others = sorted(cls.__name__ for cls in given if not cls.__module__.startswith(("isthmus.", "torch.nn.")))
         if others:

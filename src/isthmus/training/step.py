@@ -1,22 +1,24 @@
-"""The training step as one function of (parameters, memory, batch, learning rate), and two ways to run it."""
+"""The training step as one function of (parameters, memory, batch, learning rate), and three ways to run it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import Graph
 
 from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory, Optimizer, clip_gradients
-from isthmus.training.graph import Recorder
+from isthmus.training.graph import Recorder, replayed
 from isthmus.types import Batch
 
-__all__ = ["autocast", "eager_step", "replayed_step"]
+__all__ = ["autocast", "compiled_step", "eager_step", "replayed_step"]
 
 logger = logging.getLogger("isthmus")
 
@@ -50,28 +52,78 @@ def replayed_step(
     parameter nor a buffer cannot be recorded: its steps run as written, with a warning. What `forward`
     does in Python alone (a counter, a branch on an attribute) happens in the first step only.
     """
-    eager = eager_step(step, optimizer, memory, clip_norm, precision)
-    fixed = [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())]
-    replay: Run | None = None
+    return _after_the_first(step, optimizer, memory, clip_norm, precision, lambda graph, _: replayed(graph))
+
+
+def compiled_step(
+    step: TrainStep, optimizer: Optimizer, memory: Memory, clip_norm: float | None, precision: str = "32-true"
+) -> Run:
+    """The first step runs as it is written and is recorded, the record is compiled, and all run that, the first too.
+
+    So a run that is stopped and resumed has the bits of one that was not. The numbers are those of a step as
+    written but for rounding. Where compiling fails the record is replayed, and the reason is logged.
+    """
+
+    def way(graph: Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+        from isthmus.training.compiled import compiled
+
+        started = time.perf_counter()
+        try:
+            found = compiled(graph, inputs)
+        except Exception as error:  # of many kinds, by torch's compiler and by that of C++
+            logger.warning("the step cannot be compiled and is replayed: %s: %s", type(error).__name__, error)
+            return replayed(graph)
+        logger.info("the step is compiled, in %.1f s", time.perf_counter() - started)
+        return found
+
+    recording = _after_the_first(step, optimizer, memory, clip_norm, precision, way)
+    fixed, begun = [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())], False
 
     def run(batch: Batch, learning_rate: Tensor) -> Terms:
-        nonlocal replay
-        if replay is None:
-            terms, replay = _recorded(eager, fixed, batch, learning_rate)
-            return terms
-        return replay(batch, learning_rate)
+        nonlocal begun
+        if not begun:
+            before, generator = [tensor.detach().clone() for tensor in fixed], torch.get_rng_state()
+            recording(batch, learning_rate)
+            with torch.no_grad():
+                for tensor, value in zip(fixed, before, strict=True):
+                    tensor.copy_(value)
+            torch.set_rng_state(generator)
+            begun = True
+        return recording(batch, learning_rate)
 
     return run
 
 
-def _recorded(eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: Tensor) -> tuple[Terms, Run]:
+Way = Callable[[Graph, Sequence[Tensor]], Callable[..., Sequence[Tensor]]]
+"""From a record and its inputs to what runs it."""
+
+
+def _after_the_first(
+    step: TrainStep, optimizer: Optimizer, memory: Memory, clip_norm: float | None, precision: str, way: Way
+) -> Run:
+    eager = eager_step(step, optimizer, memory, clip_norm, precision)
+    fixed = [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())]
+    others: Run | None = None
+
+    def run(batch: Batch, learning_rate: Tensor) -> Terms:
+        nonlocal others
+        if others is None:
+            terms, others = _recorded(eager, fixed, batch, learning_rate, way)
+            return terms
+        return others(batch, learning_rate)
+
+    return run
+
+
+def _recorded(eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: Tensor, way: Way) -> tuple[Terms, Run]:
     """One step as written, and the way to run the ones that follow."""
     with Recorder([*_present(batch), learning_rate, *fixed]) as recorder:
         terms = eager(batch, learning_rate)
     if recorder.obstacle is not None:
         logger.warning("steps cannot be replayed and run as written: %s", recorder.obstacle)
         return terms, eager
-    names, graph = list(terms), recorder.replay(list(terms.values()))
+    names = list(terms)
+    graph = way(recorder.graph(list(terms.values())), [*_present(batch), learning_rate, *fixed])
 
     def replay(batch: Batch, learning_rate: Tensor) -> Terms:
         with torch._C._AutoDispatchBelowAutograd():  # where the operations were recorded

@@ -1,0 +1,107 @@
+"""The recorded step, forward, backward and optimiser, as one compiled function.
+
+The graph is that of `Recorder`. Optimisers update all parameters in one fused call, which the compiler cannot look
+into; here it is written out, so that it becomes part of the loops around it. Random numbers are PyTorch's own
+(``fallback_random``), so a compiled step draws what a step as written draws. Compiled code is kept on disk by
+PyTorch's compiler (``TORCHINDUCTOR_CACHE_DIR``), keyed by graph and versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+__all__ = ["compiled"]
+
+_ATEN = torch.ops.aten
+Call = Callable[..., fx.Node]
+
+
+def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The graph as compiled code, of inputs like these; it moves them in place as the graph does.
+
+    Raises
+    ------
+    Exception
+        Of the compiler's, of many kinds: where there is no C++ compiler, or it cannot read an operation.
+    """
+    from torch._inductor import config, standalone_compile
+
+    given, graph = graph, fx.Graph()
+    graph.output(graph.graph_copy(given, {}))
+    for node in list(graph.nodes):
+        if node.op == "call_function" and (written_out := _OPTIMIZERS.get(node.target)) is not None:
+            with graph.inserting_before(node):
+                written_out(node, lambda op, *args: graph.call_function(op, args))
+            graph.erase_node(node)
+    with torch.no_grad(), config.patch(fallback_random=True):
+        artifact: Callable[..., Sequence[Tensor]] = standalone_compile(
+            fx.GraphModule({}, graph), list(inputs), dynamic_shapes="from_example_inputs"
+        )
+    return artifact
+
+
+def _adam(node: fx.Node, call: Call, decoupled: bool = False) -> None:
+    """W ← W − η m̂ / (√v̂ + ε) as `Adam` and `AdamW` state it, the corrections of bias in 64 bits."""
+    given: tuple[Any, ...] = node.args
+    parameters, gradients, means, squares, _, steps = given[:6]
+    settings: dict[str, Any] = node.kwargs
+    beta1, beta2, decay, rate = (settings[name] for name in ("beta1", "beta2", "weight_decay", "lr"))
+    corrections: dict[fx.Node, tuple[fx.Node, fx.Node]] = {}
+    for w, g, m, v, step in zip(parameters, gradients, means, squares, steps, strict=True):
+        if step not in corrections:
+            first, second = (
+                call(_ATEN.rsub.Scalar, call(_ATEN.pow.Scalar, beta, _double(step, call)), 1) for beta in (beta1, beta2)
+            )
+            corrections[step] = call(_ATEN.div.Tensor, rate, first), call(_ATEN.sqrt.default, second)
+        scaled_rate, root = corrections[step]
+        if decay and not decoupled:
+            g = call(_ATEN.add.Tensor, g, call(_ATEN.mul.Scalar, w, decay))
+        start = (
+            call(_ATEN.sub.Tensor, w, call(_ATEN.mul.Tensor, call(_ATEN.mul.Scalar, w, decay), rate))
+            if decoupled
+            else w
+        )
+        mean = call(_ATEN.add.Tensor, call(_ATEN.mul.Scalar, m, beta1), call(_ATEN.mul.Scalar, g, 1 - beta1))
+        square = call(_ATEN.mul.Scalar, call(_ATEN.mul.Tensor, g, g), 1 - beta2)
+        square = call(_ATEN.add.Tensor, call(_ATEN.mul.Scalar, v, beta2), square)
+        below = call(_ATEN.div.Tensor, call(_ATEN.sqrt.default, square), root)
+        change = call(_ATEN.div.Tensor, mean, call(_ATEN.add.Scalar, below, settings["eps"]))
+        moved = call(_ATEN.sub.Tensor, start, call(_ATEN.mul.Tensor, change, scaled_rate))
+        for old, new in ((m, mean), (v, square), (w, moved)):
+            call(_ATEN.copy_.default, old, new)
+
+
+def _adamw(node: fx.Node, call: Call) -> None:
+    _adam(node, call, decoupled=True)
+
+
+def _sgd(node: fx.Node, call: Call) -> None:
+    """W ← W − η v as `SGD` states it."""
+    given: tuple[Any, ...] = node.args
+    parameters, gradients, velocities = given[:3]
+    settings: dict[str, Any] = node.kwargs
+    momentum, decay, rate = settings["momentum"], settings["weight_decay"], settings["lr"]
+    for number, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
+        if decay:
+            g = call(_ATEN.add.Tensor, g, call(_ATEN.mul.Scalar, w, decay))
+        if momentum:
+            velocity = call(_ATEN.add.Tensor, call(_ATEN.mul.Scalar, velocities[number], momentum), g)
+            call(_ATEN.copy_.default, velocities[number], velocity)
+            ahead = call(_ATEN.add.Tensor, g, call(_ATEN.mul.Scalar, velocity, momentum))
+            g = ahead if settings["nesterov"] else velocity
+        call(_ATEN.copy_.default, w, call(_ATEN.sub.Tensor, w, call(_ATEN.mul.Tensor, g, rate)))
+
+
+def _double(node: Any, call: Call) -> fx.Node:
+    return call(torch.ops.prims.convert_element_type.default, node, torch.float64)
+
+
+_OPTIMIZERS: dict[Any, Callable[[fx.Node, Call], None]] = {
+    _ATEN._fused_adam_.tensor_lr: _adam,
+    _ATEN._fused_adamw_.tensor_lr: _adamw,
+    _ATEN._fused_sgd_.tensor_lr: _sgd,
+}
