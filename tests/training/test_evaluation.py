@@ -6,7 +6,8 @@ import torch
 
 from isthmus.encoders import MLPEncoder
 from isthmus.optimizers import Adam
-from isthmus.training.loop import Loop, evaluate
+from isthmus.training.evaluation import evaluate
+from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident
 from isthmus.training.rng import isolated_rng, seeded_noise
 from isthmus.types import Batch
