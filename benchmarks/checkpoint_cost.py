@@ -1,10 +1,11 @@
 """What checkpoints of a model of 50 million parameters cost of its training.
 
-The same fit without checkpoints and with one every 20 s, in turn (A B A B …). Counted is the processor time of the
-whole process a step, the writing thread's included, and a step's wall time beside it. The share at one every 60 s
-is the same cost a checkpoint over 60 s.
+The same fit without checkpoints and with them, in turn (A B A B …), after a fit of each that is not counted. What
+one checkpoint costs is the difference in the processor time of the whole process, the writing thread's included,
+divided by their number; its share is of training on that many threads with one every 20 s or 60 s. The clock's
+difference, which other programs disturb, stands beside it.
 
-    python benchmarks/checkpoint_cost.py --rounds 3 --threads 2
+    python benchmarks/checkpoint_cost.py --rounds 5 --threads 1
 
 It writes ``benchmarks/results/checkpoint_cost.json``.
 """
@@ -25,9 +26,13 @@ import torch
 from isthmus import Autoencoder, Callback, MLPEncoder
 from isthmus.training.allocator import keep_freed_memory
 
+EVERY, WRITTEN = 4, 6
+"""Steps from one checkpoint to the next, so that each is on the disk before the next is due; and how many."""
+STEPS = EVERY * WRITTEN + EVERY - 1
+
 
 class Watch(Callback):
-    """Processor and wall seconds from the second epoch on."""
+    """Seconds of the processor and of the clock after each step."""
 
     def __init__(self) -> None:
         self.marks: list[tuple[float, float]] = []
@@ -36,64 +41,57 @@ class Watch(Callback):
         self.marks.append((time.process_time(), time.perf_counter()))
 
     @property
-    def steps(self) -> int:
-        return len(self.marks) - 1
-
-    @property
-    def a_step(self) -> tuple[float, float]:
-        (cpu, wall), (cpu_end, wall_end) = self.marks[0], self.marks[-1]
-        return (cpu_end - cpu) / self.steps, (wall_end - wall) / self.steps
+    def seconds(self) -> list[float]:
+        """From the first step's end to the last's: of the processor, of the clock."""
+        return [end - start for start, end in zip(self.marks[0], self.marks[-1], strict=True)]
 
 
-def fitted(X: np.ndarray, steps: int, every: int | None) -> tuple[Watch, int, float]:
-    """One fit, an epoch a step; its parameters, and the size of a checkpoint, MB."""
+def fitted(X: np.ndarray, checkpoints: bool) -> dict[str, Any]:
+    """One fit, an epoch a step: its seconds, its parameters, and the size of a checkpoint in MB."""
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
         model = Autoencoder(
             encoder=MLPEncoder((4096, 4096)),
             latent_dim=64,
             batch_size=len(X),
-            max_epochs=steps + 1,
+            max_epochs=STEPS,
             validation_fraction=0,
             schedule=None,
             random_state=0,
             callbacks=[watch],
-            checkpoint_dir=None if every is None else folder,
-            checkpoint_every=every,
+            checkpoint_dir=folder if checkpoints else None,
+            checkpoint_every=EVERY,
         ).fit(X)
         size = max([path.stat().st_size for path in Path(folder).iterdir()], default=0) / 1e6
-    return watch, sum(p.numel() for p in model.module_.parameters()), size
+    return {"seconds": watch.seconds, "parameters": sum(p.numel() for p in model.module_.parameters()), "size": size}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60, help="a fit")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/checkpoint_cost.json"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    X = np.random.default_rng(0).normal(size=(256, 1024)).astype(np.float32)
-    watch, parameters, _ = fitted(X, 8, None)
-    steps = max(6, round(options.seconds / watch.a_step[1]))
-    every = max(1, round(20 / watch.a_step[1]))
-    rounds, size = [], 0.0
-    for number in range(options.rounds):
-        without, _, _ = fitted(X, steps, None)
-        with_them, _, size = fitted(X, steps, every)
-        written = steps // every
-        rounds.append([(b - a) * steps / written for a, b in zip(without.a_step, with_them.a_step, strict=True)])
-        print(f"round {number}: {steps} steps, {written} checkpoints, {rounds[-1][0]:.2f} s of a processor each, "
-              f"{rounds[-1][1]:.2f} s by the clock", flush=True)  # fmt: skip
-    cost = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    X = np.random.default_rng(0).normal(size=(128, 2048)).astype(np.float32)
+    rounds = list[list[float]]()
+    for number in range(-1, options.rounds):
+        without, with_them = fitted(X, False), fitted(X, True)
+        pairs = zip(without["seconds"], with_them["seconds"], strict=True)
+        costs = [(b - a) / WRITTEN for a, b in pairs]
+        print(f"round {number}: a checkpoint costs {costs[0]:.2f} s of the processor, {costs[1]:.2f} s by the clock",
+              flush=True)  # fmt: skip
+        if number >= 0:
+            rounds.append(costs)
+    processor, clock = (statistics.median(column) for column in zip(*rounds, strict=True))
     result = {
-        "parameters": parameters,
-        "megabytes": size,
+        "parameters": with_them["parameters"],
+        "megabytes": with_them["size"],
         "threads": options.threads,
-        "step_seconds": watch.a_step[1],
-        "cost_seconds": {"processor": cost[0], "clock": cost[1]},
-        "share": {"20": cost[0] / 20 / options.threads, "60": cost[0] / 60 / options.threads},
+        "step_seconds": without["seconds"][0] / (STEPS - 1),
+        "cost_seconds": {"processor": processor, "clock": clock},
+        "share": {str(every): processor / every / options.threads for every in (20, 60)},
         "rounds": rounds,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
