@@ -137,6 +137,16 @@ def test_a_missing_folder_starts_afresh_and_a_drawn_seed_is_kept(tmp_path):
     assert_same(table(random_state=seed).fit(X), resumed)
 
 
+def test_early_stopping_counts_on(tmp_path):
+    settings = {"learning_rate": 0.05, "max_epochs": 60}
+    whole = table(**settings).fit(X)
+    assert whole.n_iter_ < 60, "it must stop by itself"
+    with pytest.raises(RuntimeError):
+        table(**settings, checkpoint_dir=tmp_path, checkpoint_every=4, callbacks=[Crash(whole.n_iter_ - 1)]).fit(X)
+    assert newest(tmp_path).state["best_epoch"] == whole.n_iter_ - 3
+    assert_same(whole, table(**settings, checkpoint_dir=tmp_path).fit(X, resume=True))
+
+
 def test_a_strength_that_a_callback_moved_once_is_kept(tmp_path):
     class Weaken(Callback):
         def on_epoch_end(self, loop):

@@ -47,14 +47,23 @@ def test_a_signal_writes_a_last_checkpoint_and_says_how_to_go_on(number, ends, t
 
 
 @both
-def test_a_signal_in_the_last_moment_is_not_lost(number, ends, tmp_path):
+def test_a_signal_in_the_last_moment_is_not_lost(number, ends, tmp_path, caplog):
     class AtTheEnd(Callback):
         def on_fit_end(self, loop):
             os.kill(os.getpid(), number)
 
     with pytest.raises(ends):
         table(checkpoint_dir=tmp_path, callbacks=[AtTheEnd()]).fit(X)
+    assert f"stopped by {number.name} after step 36" in caplog.text
     assert_same(table().fit(X), table(checkpoint_dir=tmp_path).fit(X, resume=True))
+
+
+@both
+def test_what_waits_takes_effect_at_the_end(number, ends):
+    before = signal.getsignal(number)
+    with pytest.raises(ends), Deferred():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
 
 
 @both
