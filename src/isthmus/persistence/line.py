@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from isthmus.errors import FileError
 from isthmus.model import EncoderDecoder
@@ -17,6 +24,10 @@ from isthmus.types import Space
 
 __all__ = ["describe_line", "rebuild_line"]
 
+SPARE = 64
+"""Parameters that a part may make and let go."""
+REHEARSED = 2**14
+"""Numbers of a sample, at most, where a loaded line is rehearsed."""
 PLACES = ("scaler", "corruption", "encoder", "bottleneck", "decoder", "loss")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -50,13 +61,44 @@ def rebuild_line(line: Any, prefix: str, tensors: Tensors, parts: Sequence[type]
     It is first built without memory (on torch's meta device) and compared with what the file holds, so
     that no shape of a file is ever allocated that the file does not fill.
     """
-    outline = _outline(line, parts)
+    with at_most(2 * len(tensors) + SPARE):
+        outline = _outline(line, parts)
     _compare(outline, tensors, prefix)
     with isolated_rng(0):
-        model = _parts(EncoderDecoder, line, parts).build(*_spaces(line))
+        model = _parts(EncoderDecoder if _is_small(line) else _Outline, line, parts).build(*_spaces(line))
+    model.__class__ = EncoderDecoder
     _cast(model, line)
     model.load_state_dict({name: tensors.pop(prefix + name) for name in outline.state_dict()})
     return model.eval()
+
+
+@contextmanager
+def at_most(n: int) -> Iterator[None]:
+    """Raise `FileError` where more parameters than n, or many more modules, are made: a count that a file enlarged."""
+    made, here = {"parameters": 0, "modules": 0}, threading.get_ident()
+
+    def count(kind: str, limit: int) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            made[kind] += threading.get_ident() == here
+            if made[kind] > limit:
+                raise FileError(f"spec.json describes more than {limit} {kind}, and model.safetensors holds far fewer")
+
+        return hook
+
+    hooks = [
+        register_module_parameter_registration_hook(count("parameters", n)),
+        register_module_module_registration_hook(count("modules", 16 * n)),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_small(line: dict[str, Any]) -> bool:
+    """Whether two rows can be sent through without a thought of memory; a file may say any size."""
+    return all(math.prod(length or 5 for length in space.shape) <= REHEARSED for space in _spaces(line)[:2])
 
 
 class _Outline(EncoderDecoder):

@@ -47,6 +47,10 @@ BAD_CONTENT = (
 """What reading, decoding or building from a damaged file may raise."""
 
 
+LONGEST = 1000
+"""Of a message, in characters."""
+
+
 class Description(NamedTuple):
     """What a folder says of itself, read and verified without building anything."""
 
@@ -220,8 +224,15 @@ def _naming(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileError as error:
-        raise FileError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from error
+        told = _one_line(error)
+        raise FileError(told if str(folder) in told else f"{folder}: {told}") from error
     except KeyError as error:
-        raise FileError(f"{folder}: {SPEC} or what it describes lacks {error}") from error
+        raise FileError(f"{folder}: {SPEC} or what it describes lacks {_one_line(error)}") from error
     except BAD_CONTENT as error:
-        raise FileError(f"{folder}: {' '.join(str(error).split())}") from error
+        raise FileError(f"{folder}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """Its message, without what a file may have put into it beyond reading."""
+    told = " ".join(str(error).split())
+    return told if len(told) <= LONGEST else f"{told[:LONGEST]} …"
