@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -20,7 +21,7 @@ from isthmus.cli import app
 from isthmus.cli.values import parse_settings, parse_value, snake_case
 from isthmus.errors import ParameterError
 
-COMMANDS = ["fit", "transform", "reconstruct", "score", "predict", "sample", "report", "info", "list"]
+COMMANDS = ["fit", "transform", "reconstruct", "score", "predict", "sample", "report", "export", "info", "list"]
 
 
 def run(*words, code=0):
@@ -68,6 +69,19 @@ def test_fit_goes_on_from_checkpoints(place, tmp_path):
     detector = ["--set", "estimator=Autoencoder(max_epochs=2)", "--checkpoint-dir", tmp_path / "detector", "--quiet"]
     run("fit", "anomaly_detector", place / "rows.csv", "--out", tmp_path / "detected", *detector)
     assert list((tmp_path / "detector").glob("step-*"))
+
+
+def test_export_writes_a_file_and_says_how_good_it_is(place, tmp_path):
+    out = tmp_path / "codes.pt2"
+    at = ["export", place / "vae", out, "--format", "torch_export"]
+    told = run(*at, "--data", place / "rows.npy").stdout
+    assert out.exists()
+    assert f"{out}: transform in {out.stat().st_size} bytes" in told
+    assert "off by" in told
+    assert re.search(r"one row +[\d.e-]+ ms", told)
+    assert json.loads(run(*at, "--overwrite", "--method", "reconstruct", "--json").stdout)["method"] == "reconstruct"
+    fails(*at, saying="exists; choose another path or overwrite it")
+    fails(*at[:3], saying="path must end in .onnx")
 
 
 def test_fit_says_what_a_checkpoint_needs(place, tmp_path):

@@ -6,6 +6,7 @@ IsthmusError
 ├── ShapeError       two parts do not fit each other                  (also ValueError)
 ├── UnsupportedError this model cannot do that, by its nature         (also ValueError, AttributeError)
 ├── TrainingError    training cannot go on (the objective is not finite)
+├── ExportError      a file for other programs does not give what the model gives (also RuntimeError)
 ├── CheckpointError  a folder of checkpoints cannot be held, read or written   (also OSError)
 └── FileError        a saved model cannot be read or written          (also ValueError)
 """
@@ -13,6 +14,7 @@ IsthmusError
 __all__ = [
     "CheckpointError",
     "DataError",
+    "ExportError",
     "FileError",
     "IsthmusError",
     "ParameterError",
@@ -44,6 +46,10 @@ class UnsupportedError(IsthmusError, ValueError, AttributeError):
 
 class TrainingError(IsthmusError, RuntimeError):
     """Training cannot go on, for instance since the objective is no longer finite."""
+
+
+class ExportError(IsthmusError, RuntimeError):
+    """A model cannot leave as a file, or the file does not give what the model gives; none is left."""
 
 
 class CheckpointError(IsthmusError, OSError):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import ShapeError
+from isthmus.nn.conv import first
 from isthmus.nn.teacher import own_words, teacher_forced
 from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Scaler, built
 from isthmus.types import Batch, Bypass, Features, Latent, Noise, Seen, Space, Trace
@@ -179,8 +180,8 @@ class EncoderDecoder(nn.Module):
     def _cut(self, output: Tensor, target: Tensor) -> Tensor:
         """The output without what a decoder added on free axes, whose length it cannot know."""
         for axis, length in enumerate(self.target.shape, start=1):
-            if length is None and output.shape[axis] > target.shape[axis]:
-                output = output.narrow(axis, 0, target.shape[axis])
+            if length is None:
+                output = first(output, axis, target.shape[axis])
         return output
 
     @property

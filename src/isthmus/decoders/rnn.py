@@ -195,7 +195,7 @@ class RNNDecoder(Decoder):
         hidden = tuple(parts.unbind(1))
         if self.attention is None:
             return State(hidden, z.unsqueeze(1) if self.repeats else None, None, None, None)
-        feed = z.new_zeros(len(z), 1, self.hidden_size) if self.input_feeding else None
+        feed = z.new_zeros(z.shape[0], 1, self.hidden_size) if self.input_feeding else None
         return State(hidden, feed, z, self.attend.keys(z), mask)
 
     def step(self, previous: Tensor, state: State) -> tuple[Tensor, State]:

@@ -132,7 +132,7 @@ class TransformerDecoder(Decoder):
         out = built(self)
         memory, memory_mask = self._memory(latent)
         if self.symbols is None or teacher is None:
-            x = self.query.expand(len(latent.z), positions_to_write(latent, out), -1)  # type: ignore[union-attr]
+            x = self.query.expand(latent.z.shape[0], positions_to_write(latent, out), -1)  # type: ignore[union-attr]
             own = latent.bypass.mask if out.shape[0] is None else None
         else:
             x, own = self.symbols(teacher), None
@@ -167,7 +167,7 @@ class TransformerDecoder(Decoder):
         memory, mask = self._memory(latent)
         nowhere = torch.zeros(1, dtype=torch.long, device=memory.device)
         pairs = tuple(layer.other.keys_values(memory, nowhere) for layer in self.layers)  # type: ignore[operator, union-attr]
-        empty = memory.new_empty(len(memory), self.num_heads, ROOM, self.d_model // self.num_heads)
+        empty = memory.new_empty(memory.shape[0], self.num_heads, ROOM, self.d_model // self.num_heads)
         caches = tuple(Cache(empty.clone(), empty.clone(), 0) for _ in self.layers)
         return State(caches, pairs, mask)
 
@@ -176,7 +176,8 @@ class TransformerDecoder(Decoder):
         if self.symbols is None:
             raise ShapeError("transformer decoder: autoregressive=False writes all steps at once")
         x = self.symbols(previous.unsqueeze(1))
-        positions = torch.tensor([state.caches[0].length], device=x.device)
+        length = state.caches[0].length
+        positions = torch.arange(length, length + 1, device=x.device)
         x, caches = self.where(x, positions), []
         for layer, cache, pair in zip(self.layers, state.caches, state.memory, strict=True):
             x, cache = layer.step(x, positions, cache, pair, state.mask)  # type: ignore[operator]

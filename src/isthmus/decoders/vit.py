@@ -84,7 +84,7 @@ class ViTDecoder(Decoder):
 
     def forward(self, latent: Latent, teacher: Tensor | None = None) -> Tensor:
         out, z = built(self), self.into(latent.z)
-        blanks = self.blank.to(z.dtype).expand(len(z), len(self.where), -1)  # type: ignore[arg-type]
+        blanks = self.blank.to(z.dtype).expand(z.shape[0], len(self.where), -1)  # type: ignore[arg-type]
         if z.dim() == 2:
             x = blanks + z.unsqueeze(1)
         elif latent.bypass.positions is not None:

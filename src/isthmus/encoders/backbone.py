@@ -170,7 +170,9 @@ class BackboneEncoder(Encoder):
             maps.append(x)
         read = channels_first_view((seen.x - self.shift) / self.scale)
         height, width = read.shape[2:]
-        maps += self.backbone(F.pad(read, [0, -width % self.strides[-1], 0, -height % self.strides[-1]]))
+        stride = self.strides[-1]
+        more = [(size + stride - 1) // stride * stride - size for size in (width, height)]
+        maps += self.backbone(F.pad(read, [0, more[0], 0, more[1]]))
         *skips, h = [
             channels_last_view(cut(found, downsampled((height, width), stride)))
             for found, stride in zip(maps, self.strides, strict=True)

@@ -20,6 +20,7 @@ from isthmus.errors import DataError, ParameterError, UnsupportedError
 from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.autoencoder import Autoencoder
 from isthmus.estimators.base import MAX_REPEATS, EncoderDecoderEstimator
+from isthmus.estimators.exporting import Exporting
 from isthmus.estimators.inference import NotFittedError
 from isthmus.estimators.inputs import Inputs, allowed_rows, check_weights
 from isthmus.estimators.long_series import by_step, long_series, windows_of
@@ -38,7 +39,7 @@ NODES, SHARES = np.polynomial.legendre.leggauss(16)
 
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  # type: ignore[misc]
+class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEstimator):  # type: ignore[misc]
     """Finds the rows to which a model of the others gives the least likelihood.
 
     It is trained on all rows, outliers among them, without labels. By default it is a variational
@@ -279,14 +280,14 @@ class AnomalyDetector(Saving, Reporting, OutlierMixin, Inputs, BaseEstimator):  
     def _scores_of(self, member: EncoderDecoderEstimator, given: Batch) -> np.ndarray:
         """One member's scores; −∞ for what its loss excludes, and for what has no score."""
 
-        def counts(rows: Batch) -> Tensor:
-            return allowed_rows(member.module_, member.module_.scale(rows.x)[0])
-
         scores = member._over_rows(given, partial(self._score_rows, member))
         possible = np.isfinite(scores)
         if member.module_.loss.bounds is not None:
-            possible &= member._over_rows(given, counts) > 0
+            possible &= member._over_rows(given, partial(self._allowed, member)) > 0
         return np.where(possible, scores, -np.inf)
+
+    def _allowed(self, member: EncoderDecoderEstimator, rows: Batch) -> Tensor:
+        return allowed_rows(member.module_, member.module_.scale(rows.x)[0])
 
     def _fitted(self, method: str) -> None:
         if not self.__sklearn_is_fitted__():

@@ -22,6 +22,7 @@ from isthmus import spec
 from isthmus.encoders import ConvEncoder, MLPEncoder, RNNEncoder
 from isthmus.errors import DataError, ParameterError
 from isthmus.estimators.atomic import all_or_nothing
+from isthmus.estimators.exporting import Exporting
 from isthmus.estimators.inference import Inference
 from isthmus.estimators.inputs import check_finite, check_targets, check_weights
 from isthmus.estimators.parameters import Parameters
@@ -55,7 +56,7 @@ SCALED_AT_ONCE = 256
 
 
 @dataclass(eq=False, repr=False)
-class EncoderDecoderEstimator(Saving, Reporting, Inference, ClassNamePrefixFeaturesOutMixin, Parameters):  # type: ignore[misc]
+class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassNamePrefixFeaturesOutMixin, Parameters):  # type: ignore[misc]
     """From data to a trained line: reads rows, chooses and builds the parts, runs the loop.
 
     A subclass overrides the methods that choose. The parameters are those of `Parameters`.

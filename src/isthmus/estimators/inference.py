@@ -137,7 +137,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         if not decoder.stepwise:
             return model.prediction(model(rows, corrupt=False, noise=torch.zeros_like).output)
         state = decoder.start(model.encode(rows, noise=torch.zeros_like)[2])  # type: ignore[operator]
-        first = rows.x.new_zeros(len(rows.x), rows.x.shape[-1], dtype=model.dtype)
+        first = rows.x.new_zeros(rows.x.shape[0], rows.x.shape[-1], dtype=model.dtype)
         output = unrolled(decoder.step, state, first, rows.x.shape[1], model.loss.mean)  # type: ignore[arg-type]
         return model.prediction(output)
 

@@ -34,6 +34,7 @@ __all__ = [
     "cut",
     "dimensions",
     "downsampled",
+    "first",
     "halvings",
     "level_blocks",
     "normalized",
@@ -111,7 +112,7 @@ def per_axis(stride: int | Sequence[int], dims: int) -> tuple[int, ...]:
 def downsampled(sizes: Sequence[int | None], stride: int | Sequence[int]) -> tuple[int | None, ...]:
     """ceil(n / stride) of each axis; a free axis stays free."""
     strides = per_axis(stride, len(sizes))
-    return tuple(None if size is None else -(-size // step) for size, step in zip(sizes, strides, strict=True))
+    return tuple(None if size is None else (size + step - 1) // step for size, step in zip(sizes, strides, strict=True))
 
 
 def halvings(levels: int, dims: int, spacing: Sequence[float] | None) -> list[tuple[int, ...]]:
@@ -279,9 +280,15 @@ class Upsample(nn.Module):
 def cut(x: Tensor, sizes: Sequence[int | None]) -> Tensor:
     """The first ``sizes`` positions of each axis of ``(B, C, *positions)``; None keeps all."""
     for axis, size in enumerate(sizes, start=2):
-        if size is not None and size != x.shape[axis]:
-            x = x.narrow(axis, 0, size)
+        x = x if size is None else first(x, axis, size)
     return x
+
+
+def first(x: Tensor, axis: int, size: int) -> Tensor:
+    """At most the first ``size`` positions along an axis."""
+    if isinstance(size, torch.SymInt):  # of a graph for any size, where views would ask which sizes are equal
+        return x.index_select(axis, torch.arange(size, device=x.device))
+    return x.narrow(axis, 0, size) if size < x.shape[axis] else x
 
 
 class SelfAttention(nn.Module):

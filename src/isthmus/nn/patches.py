@@ -26,17 +26,17 @@ def patches_of(x: Tensor, size: int) -> Tensor:
     beyond = [count * size - length for count, length in zip(grid, positions, strict=True)]
     if any(beyond):
         x = F.pad(x, [0, 0, *[side for more in reversed(beyond) for side in (0, more)]])
-    split = x.reshape(len(x), *[n for count in grid for n in (count, size)], x.shape[-1])
+    split = x.reshape(x.shape[0], *[n for count in grid for n in (count, size)], x.shape[-1])
     order = [0, *range(1, 2 * dims, 2), *range(2, 2 * dims + 1, 2), 2 * dims + 1]
-    return split.permute(order).reshape(len(x), math.prod(grid), -1)
+    return split.permute(order).reshape(x.shape[0], math.prod(grid), -1)
 
 
 def pictures_of(patches: Tensor, positions: Sequence[int], size: int) -> Tensor:
     """The inverse of `patches_of`, ``(B, *positions, C)``."""
     grid, dims = grid_of(positions, size), len(positions)
-    split = patches.reshape(len(patches), *grid, *[size] * dims, -1)
+    split = patches.reshape(patches.shape[0], *grid, *[size] * dims, -1)
     order = [0, *[axis for i in range(dims) for axis in (1 + i, 1 + dims + i)], 2 * dims + 1]
-    whole = split.permute(order).reshape(len(patches), *[count * size for count in grid], -1)
+    whole = split.permute(order).reshape(patches.shape[0], *[count * size for count in grid], -1)
     return whole[(slice(None), *[slice(length) for length in positions])]
 
 
