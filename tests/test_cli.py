@@ -21,7 +21,7 @@ from isthmus.cli import app
 from isthmus.cli.values import parse_settings, parse_value, snake_case
 from isthmus.errors import ParameterError
 
-COMMANDS = ["fit", "transform", "reconstruct", "score", "predict", "sample", "report", "export", "info", "list"]
+COMMANDS = ["fit", "transform", "reconstruct", "score", "predict", "sample", "report", "export", "push", "info", "list"]
 
 
 def run(*words, code=0):
@@ -74,7 +74,7 @@ def test_fit_goes_on_from_checkpoints(place, tmp_path):
 def test_export_writes_a_file_and_says_how_good_it_is(place, tmp_path):
     out = tmp_path / "codes.pt2"
     at = ["export", place / "vae", out, "--format", "torch_export"]
-    told = run(*at, "--data", place / "rows.npy").stdout
+    told = run(*at, "--data", place / "rows.csv").stdout
     assert out.exists()
     assert f"{out}: transform in {out.stat().st_size} bytes" in told
     assert "off by" in told

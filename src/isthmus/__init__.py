@@ -32,6 +32,7 @@ _HOMES = {
         "WeightAverage",
         "WeightSchedule",
     ],
+    "isthmus.training.trackers": ["CSVLogger", "MLflow", "TensorBoard"],
     "isthmus.model": ["EncoderDecoder"],
     "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed"],
     "isthmus.part": [
@@ -45,6 +46,7 @@ _HOMES = {
         "Penalty",
         "Scaler",
     ],
+    "isthmus.hub": ["from_pretrained"],
     "isthmus.persistence": ["load"],
     "isthmus.types": ["Batch", "Bypass", "Features", "Latent", "Seen", "Space", "Trace"],
 }

@@ -5,7 +5,7 @@ Adding a command: its file, its line here, its test.
 
 from __future__ import annotations
 
-from isthmus.cli import export, fit, info, listing, predict, reconstruct, report, sample, score, transform
+from isthmus.cli import export, fit, info, listing, predict, push, reconstruct, report, sample, score, transform
 from isthmus.cli.app import app, main
 
 __all__ = ["app", "main"]
@@ -18,5 +18,6 @@ app.command("predict")(predict.predict)
 app.command("sample")(sample.sample)
 app.command("report")(report.report)
 app.command("export")(export.export)
+app.command("push")(push.push)
 app.command("info")(info.info)
 app.command("list")(listing.listing)

@@ -87,12 +87,19 @@ def _value(node: ast.expr) -> Any:
 
 
 def _object(name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """A part, optimiser, schedule or estimator of the library; nothing else can be called."""
+    """A part, optimiser, schedule, callback or estimator of the library; nothing else can be called."""
     from isthmus.errors import ParameterError
     from isthmus.persistence import estimators
     from isthmus.spec import catalogue
+    from isthmus.training import callbacks, trackers
 
     known = {entry.cls.__name__: entry.cls for entry in catalogue()} | estimators()
+    known |= {
+        name: getattr(home, name)
+        for home in (callbacks, trackers)
+        for name in home.__all__
+        if not name.isupper() and name[0].isupper()
+    }
     if name not in known:
         raise ParameterError(f"--set: no part {name!r}; there are {', '.join(sorted(known))}")
     try:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -43,6 +44,7 @@ from isthmus.training.precision import fitting_precision
 from isthmus.training.resident import Resident, content_order
 from isthmus.training.rng import isolated_rng
 from isthmus.training.threads import fitting_threads
+from isthmus.training.trackers import CSVLogger, callbacks_of
 from isthmus.types import Batch, Space
 
 __all__ = ["EncoderDecoderEstimator"]
@@ -342,9 +344,11 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         objective = self._objective(n_epochs * source.steps_per_epoch)
         step = TrainStep(self.module_, objective.to(self._device))
         self._check_monitor(step, source, held)
-        callbacks = [*self.callbacks, *self._validators(held)]
+        callbacks = [*callbacks_of(self.callbacks), *self._validators(held)]
         if held is not None or self.monitor != "val_objective":
             callbacks.append(EarlyStopping(self.monitor, self.patience))
+        if self.checkpoint_dir is not None and max_epochs is None:
+            callbacks.append(CSVLogger(Path(self.checkpoint_dir) / "history.csv"))
         if self.verbose:
             callbacks.append(Progress())
         return Loop(

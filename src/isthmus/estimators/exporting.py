@@ -17,7 +17,7 @@ __all__ = ["Exporting"]
 
 
 class Exporting:
-    """Adds `export`."""
+    """Adds `export` and `push_to_hub`."""
 
     def export(
         self,
@@ -69,9 +69,62 @@ class Exporting:
         """
         from isthmus.export import export  # which registers operators
 
+        self._need_fit("export")
+        return export(self, path, X, method, format, quantize, overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        X: Any = None,
+        y: Any = None,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        license: str | None = None,
+        message: str = "Upload a model of isthmus",
+    ) -> str:
+        """Upload what `save` writes to the Hugging Face hub, with a card; `isthmus.from_pretrained` reads it.
+
+        Parameters
+        ----------
+        repo_id : str
+            "name/model"; it is made where there is none.
+        X, y : as in `report`, optional
+            Rows whose figures the card shows, and from which the report beside it is made. None: a card of the
+            model's parameters and its last epoch.
+        private : bool, optional
+            Of a repository that is made.
+        revision : str, optional
+            A branch.
+        token : str or bool, optional
+            None: the one that huggingface_hub remembers.
+        license : str, optional
+            An identifier of the hub, such as "mit".
+        message : str
+            Of the commit.
+
+        Returns
+        -------
+        str
+            The address of the commit.
+
+        Raises
+        ------
+        FileError
+            Where the repository cannot be written.
+        UnsupportedError
+            Where huggingface_hub is missing.
+        """
+        from isthmus.hub import push_to_hub
+
+        self._need_fit("push_to_hub")
+        told = {"private": private, "revision": revision, "token": token, "license": license, "message": message}
+        return push_to_hub(self, repo_id, X, y, **told)  # type: ignore[arg-type]
+
+    def _need_fit(self, method: str) -> None:
         try:
             check_is_fitted(self)
         except SklearnNotFittedError:
             name = type(self).__name__
-            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before export") from None
-        return export(self, path, X, method, format, quantize, overwrite)
+            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before {method}") from None

@@ -20,6 +20,7 @@ from isthmus.part import Part
 from isthmus.schedules import Schedule
 from isthmus.text import TOKENIZERS, TextTokenizer, Tokenizer
 from isthmus.training.callbacks import Callback
+from isthmus.training.trackers import callbacks_of
 
 __all__ = ["Parameters", "seed_of"]
 
@@ -87,10 +88,12 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     random_state : int, RandomState or None
     verbose : bool
         A progress bar on stderr.
-    callbacks : sequence of Callback
+    callbacks : sequence of Callback or str
+        What happens between epochs. "csv", "tensorboard" and "mlflow" keep the figures of each epoch: `CSVLogger`,
+        `TensorBoard` and `MLflow` with their defaults.
     checkpoint_dir : path or None
         A folder for checkpoints of `fit`, from which ``fit(..., resume=True)`` goes on: the last two are kept. One
-        folder a run; `partial_fit` writes none.
+        folder a run, with the figures of each epoch in ``history.csv``; `partial_fit` writes none.
     checkpoint_every : int or None
         Steps from one to the next. None: once the time since the last is 50 times its cost, at latest after 60 s.
     """
@@ -119,7 +122,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     compile: bool | str = "auto"
     random_state: Any = None
     verbose: bool = False
-    callbacks: Sequence[Callback] = ()
+    callbacks: Sequence[Callback | str] = ()
     checkpoint_dir: Any = None
     checkpoint_every: int | None = None
 
@@ -186,9 +189,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         for name in self.part_parameters:
             if isinstance(given := getattr(self, name, None), Part):
                 given.check()
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise ParameterError(f"callbacks must hold Callback objects, got {type(callback).__name__}")
+        callbacks_of(self.callbacks)
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise ParameterError(f"device must be 'auto', 'cpu' or 'cuda', got {self.device!r}")
         if self.device.startswith("cuda") and not torch.cuda.is_available():

@@ -15,6 +15,7 @@ from isthmus.errors import FileError, ParameterError
 from isthmus.spec import to_spec
 from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoints
+from isthmus.training.trackers import callbacks_of
 from isthmus.types import Batch
 
 __all__ = ["checkpoints_of", "identity"]
@@ -36,7 +37,7 @@ def identity(estimator: Any, rows: Batch, held: Batch | None) -> dict[str, str]:
     """Each parameter that changes weights, as text, and a CRC-32 of the rows."""
     params = estimator.get_params(deep=False)
     told = {name: _text(value) for name, value in params.items() if name not in NO_MATTER}
-    told["callbacks"] = ", ".join(map(_told, filter(_matters, estimator.callbacks))) or "none"
+    told["callbacks"] = ", ".join(map(_told, filter(_matters, callbacks_of(estimator.callbacks)))) or "none"
     told["compile"] = "compiled" if estimator.compile is True else "as written"  # a replay has the same bits
     return {**told, "data": f"{_checksum(rows)}, {'none' if held is None else _checksum(held)} held out"}
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import io
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +18,7 @@ from isthmus.errors import ExportError, FileError, IsthmusError, UnsupportedErro
 from isthmus.export.checking import Run, checked, quantized, relative_error, timed
 from isthmus.export.choosing import plan_of
 from isthmus.export.plans import TRACED, Plan
+from isthmus.export.quiet import quiet
 from isthmus.export.recurrent import translations
 from isthmus.persistence import replace_file, resolved
 
@@ -77,7 +75,7 @@ def export(
             run = _written(plan, target, format)
             facts["largest_difference"] = checked(run, plan)
             if quantize is not None:
-                with _quiet():
+                with quiet():
                     quantized(target)
                 run = _session(target)
                 facts["quantization_error"] = relative_error(run, plan)
@@ -109,7 +107,7 @@ def _free(path: Path, format: str, overwrite: bool) -> Path:
 
 def _written(plan: Plan, path: Path, format: str) -> Run:
     """The file, and a way to run it."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         if format == "torch_export":
             return _program(plan, path)
         program = _traced(plan).run_decompositions(IN_SMALLER_STEPS)
@@ -189,19 +187,3 @@ def _session(path: Path) -> Run:
     return lambda given: tuple(
         session.run(None, {name: value.numpy() for name, value in given.items() if name in kept})
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters tell of packages that nobody asked for, on stdout too."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "root", "")]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -86,7 +86,8 @@ def _params(estimator: Any) -> dict[str, Any]:
     for name, value in estimator.get_params(deep=False).items():
         if name == "callbacks":
             if value:
-                logger.info("%s: callbacks are not saved: %s", owner, ", ".join(type(one).__name__ for one in value))
+                told = ", ".join(one if isinstance(one, str) else type(one).__name__ for one in value)
+                logger.info("%s: callbacks are not saved: %s", owner, told)
         elif name == "checkpoint_dir":
             params[name] = None  # a path of this machine
         elif name == "random_state" and value is not None and not isinstance(value, Integral):
