@@ -7,31 +7,36 @@ code.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from isthmus.errors import CheckpointError, ParameterError
 
-__all__ = ["Saved", "locked", "newest", "write"]
+__all__ = ["Saved", "newest", "write"]
 
 logger = logging.getLogger("isthmus")
 
 FORMAT, KEPT = 1, 2
 NAME = re.compile(r"step-(\d{8,})\.safetensors")
+AT_ONCE = 2**25
+"""Bytes that are written at once."""
+DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
+}  # fmt: skip
+"""As safetensors names them."""
 
 
 class Saved(NamedTuple):
@@ -48,21 +53,42 @@ def write(folder: Path, head: dict[str, Any], state: dict[str, Any]) -> Path:
     """Write one, keep the last two."""
     tensors: dict[str, Tensor] = {}
     text = json.dumps({"format": FORMAT, "head": head, "state": _packed(state, tensors)})
-    metadata = {"tree": text, "crc32": str(_checksum(text, tensors))}
+    header = _header(tensors, {"tree": text, "crc32": str(_checksum(text, tensors))})
     path = folder / f"step-{head['step']:08d}.safetensors"
     beside = path.with_suffix(".part")
     try:
-        safetensors.torch.save_file(tensors, beside, metadata)
-        _sync(beside)
+        with beside.open("wb") as file:
+            _write_through(file, [memoryview(header), *map(_bytes, tensors.values())])
         os.replace(beside, path)
         _sync(folder)
-    except SafetensorError as error:  # it wraps what the system said
-        raise _system_error(error) from error
     finally:
         beside.unlink(missing_ok=True)
     for old in _files(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _write_through(file: BufferedWriter, whole: Iterable[memoryview]) -> None:
+    """Write, and after each `AT_ONCE` bytes sync and let go of the system's copy of them.
+
+    `safetensors.torch.save_file` leaves a copy of the whole file in the system's memory; to fetch that memory may
+    take it longer than all the rest.
+    """
+    unsynced = 0
+    for data in whole:
+        for start in range(0, len(data), AT_ONCE):
+            unsynced += file.write(data[start : start + AT_ONCE])
+            if unsynced >= AT_ONCE:
+                _let_go(file)
+                unsynced = 0
+    _let_go(file)
+
+
+def _let_go(file: BufferedWriter) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def newest(folder: Path) -> Saved | None:
@@ -100,25 +126,36 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")), reverse=True)
 
 
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """What a safetensors file begins with: its length in 8 bytes, and JSON that says where each tensor lies."""
+    told: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        told[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(told).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
     value = zlib.crc32(text.encode())
     for tensor in tensors.values():
-        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
+        value = zlib.crc32(_bytes(tensor), value)
     return value
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _bytes(tensor: Tensor) -> memoryview:
+    """Of a contiguous tensor, where they lie."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _system_error(error: Exception) -> OSError:
-    found = re.search(r"os error (\d+)", str(error))
-    number = int(found.group(1)) if found else errno.EIO
-    return OSError(number, os.strerror(number) if found else str(error))
 
 
 # ---------------------------------------------------------------------- a tree
@@ -126,7 +163,7 @@ def _system_error(error: Exception) -> OSError:
 
 def _packed(tree: Any, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON; its tensors go to ``tensors``, contiguous, on the processor."""
-    if isinstance(tree, Tensor):
+    if isinstance(tree, Tensor) and tree.dtype in DTYPES:
         name = str(len(tensors))
         tensors[name] = tree.detach().cpu().contiguous()
         return {"tensor": name}
@@ -154,40 +191,3 @@ def _unpacked(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
             return tensors[tree["tensor"]]
         return {key: _unpacked(value, tensors) for key, value in tree["items"]}
     return tree
-
-
-# ---------------------------------------------------------------------- the folder
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, made where it is not there; the system lets go of it where the process dies."""
-    handle = -1
-    try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-            _take(handle, folder)
-            (folder / "step-none.part").touch()
-            for left in folder.glob("step-*.part"):  # that one, and those of a process that died while it wrote
-                left.unlink(missing_ok=True)
-        except CheckpointError:
-            raise
-        except OSError as error:
-            raise CheckpointError(
-                f"checkpoint_dir must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
-            ) from error
-        yield
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def _take(handle: int, folder: Path) -> None:
-    with suppress(ImportError):  # where the system has no such locks, two runs are not kept apart
-        import fcntl
-
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CheckpointError(f"checkpoint_dir {str(folder)!r} is held by another run: name another") from error

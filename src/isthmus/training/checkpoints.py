@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from isthmus.errors import CheckpointError
-from isthmus.training.checkpoint_files import Saved, locked, newest, write
+from isthmus.training.checkpoint_files import Saved, newest, write
 from isthmus.training.fingerprint import compare, versions, warn_of_other_bits
+from isthmus.training.folder_lock import locked
 from isthmus.training.signals import Deferred
 from isthmus.training.threads import threads
 
