@@ -48,6 +48,7 @@ _HOMES = {
     ],
     "isthmus.hub": ["from_pretrained"],
     "isthmus.persistence": ["load"],
+    "isthmus.stream": ["Stream"],
     "isthmus.types": ["Batch", "Bypass", "Features", "Latent", "Seen", "Space", "Trace"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -30,11 +30,13 @@ from isthmus.estimators.parameters import Parameters
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.resuming import checkpoints_of, identity
 from isthmus.estimators.saving import Saving
+from isthmus.estimators.streaming import SAMPLE, as_stream, check_stream, held_rows, streamed
 from isthmus.losses import CrossEntropy
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep, Trimmed
 from isthmus.optimizers import LBFGS
 from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
+from isthmus.stream import Stream
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.buckets import Buckets
 from isthmus.training.callbacks import Callback, EarlyStopping, Progress
@@ -153,8 +155,9 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
 
         Parameters
         ----------
-        X : array, tensor, frame, sparse matrix or path
-            ``(n, d)``, ``(n, H, W)`` or ``(n, C, *spatial)``.
+        X : array, tensor, frame, sparse matrix, path or Stream
+            ``(n, d)``, ``(n, H, W)`` or ``(n, C, *spatial)``. A `Stream` is read as training goes on, and so is a
+            memory map or a file (.npy, .parquet) of 2 GB or more.
         y : ignored
             Labels of a Pipeline. `DenoisingAutoencoder` takes clean targets here.
         sample_weight : array of shape (n,), optional
@@ -177,8 +180,37 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         CheckpointError
             Where ``checkpoint_dir`` is another run's, or cannot be written.
         """
+        X = as_stream(X)
         with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
+            if isinstance(X, Stream):
+                return self._fit_stream(X, y, sample_weight, validation_data, checkpoints)
             return self._fit(X, y, sample_weight, validation_data, checkpoints)
+
+    def _fit_stream(
+        self, X: Stream, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None
+    ) -> Self:
+        self._check()
+        keep_freed_memory()
+        parts, seed = self._resolve_training(), self._seed()
+        check_stream(self, y, sample_weight, parts[0])
+        seed = seed if checkpoints is None else checkpoints.seed(seed)
+        sample = self._rows(X.sample(max(2, SAMPLE // X.row_bytes)), None, reset=True)
+        share = self.validation_fraction if validation_data is None else 0.0
+        blocks, rows = held_rows(X, share, seed)
+        rows = validation_data if rows is None else rows
+        held = None if rows is None else self._validation_rows(rows, False)
+        with isolated_rng(seed, self._device):
+            sample_scaled = self._build(sample)
+            held = None if held is None else self._scaled(held, "validation_data")
+            source = streamed(X, blocks, sample_scaled, self._scaled, self._dims(), self.batch_size, seed + 2)
+            try:
+                loop = self._loop(sample_scaled, held, seed, *parts, source=source)
+                same = {**identity(self, sample, held), "rows": str(len(X))}
+                _train(loop, loop.run if checkpoints is None else partial(checkpoints.run, loop, seed, same))
+            finally:
+                source.close()
+        self._close(loop)
+        return self
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None = None
@@ -335,9 +367,16 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         return self._source(held, 0) if self._layout != "rows" else Resident(held, len(held.x), 0)
 
     def _loop(
-        self, rows: Batch, held: Batch | None, seed: int, optimizer: Any, schedule: Any, max_epochs: int | None = None
+        self,
+        rows: Batch,
+        held: Batch | None,
+        seed: int,
+        optimizer: Any,
+        schedule: Any,
+        max_epochs: int | None = None,
+        source: Resident | None = None,
     ) -> Loop:
-        source = self._source(rows, seed + 2)
+        source = self._source(rows, seed + 2) if source is None else source
         if not isinstance(optimizer, LBFGS):
             check_batch_size(self.module_, source)
         n_epochs = self.max_epochs if max_epochs is None else max_epochs

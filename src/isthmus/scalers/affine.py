@@ -50,6 +50,8 @@ class UnitScaler(Scaler):
         return self
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        if type(self) is UnitScaler:
+            return x, mask
         return (x - self.shift) / self.scale, mask
 
     def inverse(self, x: Tensor) -> Tensor:

@@ -1,0 +1,80 @@
+"""Fitting on rows that do not fit in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import adapters
+from isthmus.errors import DataError, UnsupportedError
+from isthmus.optimizers import LBFGS
+from isthmus.stream import Stream
+from isthmus.training.streamed import BlockSampler, Streamed
+from isthmus.types import Batch
+
+__all__ = ["SAMPLE", "as_stream", "check_stream", "held_rows", "streamed"]
+
+LARGE = 2**31
+"""Bytes of a memory map or a file from which on it is streamed."""
+SAMPLE, HELD = 2**26, 2**26
+"""Bytes of the rows from which scaler and shapes are learnt, and of those held out, at most."""
+
+
+def as_stream(X: Any) -> Any:
+    """X as a stream, where it is a memory map or a file (.npy, .parquet) of 2 GB or more; else as it is."""
+    if isinstance(X, np.memmap) and X.nbytes >= LARGE:
+        return Stream(X)
+    named = isinstance(X, (str, Path)) and Path(X).suffix in (".npy", ".parquet") and os.path.isfile(X)
+    return Stream(X) if named and os.path.getsize(X) >= LARGE else X
+
+
+def check_stream(estimator: Any, y: Any, sample_weight: Any, optimizer: Any) -> None:
+    """Raise where a stream cannot be what is asked for."""
+    if sample_weight is not None:
+        raise DataError(f"sample_weight must be None where X is a Stream, got {type(sample_weight).__name__}")
+    if y is not None and getattr(estimator, "takes_target", False):
+        raise DataError(f"y must be None where X is a Stream, got {type(y).__name__}")
+    if isinstance(optimizer, LBFGS):
+        raise UnsupportedError("optimizer LBFGS needs all rows at once, and X is a Stream")
+    for name in ("patch_size", "augmentations"):
+        if getattr(estimator, name, None):
+            raise UnsupportedError(f"{name} needs rows in memory, and X is a Stream, got {getattr(estimator, name)!r}")
+
+
+def held_rows(stream: Stream, share: float, seed: int) -> tuple[Tensor, np.ndarray | None]:
+    """The blocks that train, ``(k, 2)``, and the rows held out: whole blocks, so that no pass reads around them."""
+    starts = torch.arange(0, len(stream), stream.block)
+    blocks = torch.stack([starts, (starts + stream.block).clamp(max=len(stream))], 1)
+    wanted = min(HELD // stream.row_bytes, round(share * len(stream)))
+    n_held = min(round(wanted / stream.block), len(blocks) - 1)
+    if n_held < 1:
+        return blocks, None
+    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed + 1))
+    held = order[:n_held].sort().values
+    rows = np.concatenate([stream.read(int(start), int(stop)) for start, stop in blocks[held]])
+    return blocks[order[n_held:].sort().values], rows
+
+
+def streamed(
+    stream: Stream, blocks: Tensor, sample: Batch, scaled: Callable[[Batch, str], Batch], dims: int | None,
+    batch_size: int, seed: int,
+) -> Streamed:  # fmt: skip
+    """The source of training batches; rows are checked and scaled as they are read."""
+
+    def read(start: int, stop: int) -> Tensor:
+        name = f"X[{start}:{stop}]"
+        array = stream.read(start, stop)
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"{name} must hold numbers, got {array.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{name} must be finite, got NaN or infinity")
+        return scaled(Batch(adapters.channels_last(adapters.to_tensor(array), dims)), name).x
+
+    sampler = BlockSampler(blocks, max(1, stream.window // stream.block), batch_size, seed)
+    return Streamed(read, sample, sampler)
