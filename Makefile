@@ -35,6 +35,7 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/make_parts.py
+	$(BIN)/python docs/make_export.py
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/make_anomalies.py
 

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,6 @@ class Tracker(Callback):
     A run that goes on from a checkpoint begins with the epochs that it has behind it.
     """
 
-    _failed = False
-
     def begin(self, loop: Loop) -> None:
         """Before the first step; what it raises ends the training before it begins."""
 
@@ -50,21 +49,18 @@ class Tracker(Callback):
         self.begin(loop)
 
     def on_epoch_end(self, loop: Loop) -> None:
-        self._guarded(lambda: self.tell(loop.state.history))
+        self._guarded(partial(self.tell, loop.state.history))
 
     def on_fit_end(self, loop: Loop) -> None:
-        failed = sys.exception() is not None
-        self._guarded(lambda: self.finish(failed))
+        self._guarded(partial(self.finish, sys.exception() is not None))
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        if self._failed:
-            return
         try:
-            action()
+            if not self._failed:
+                action()
         except Exception as error:
-            self._failed = True
-            name, reason = type(self).__name__, " ".join(str(error).split())
-            logger.warning("%s failed and is left out from here on: %s: %s", name, type(error).__name__, reason)
+            self._failed, told = True, f"{type(error).__name__}: {' '.join(str(error).split())}"
+            logger.warning("%s failed and is left out from here on: %s", type(self).__name__, told)
 
 
 class CSVLogger(Tracker):
@@ -95,10 +91,9 @@ class CSVLogger(Tracker):
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-        path = Path(self.path).absolute()
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
+        beside = (path := Path(self.path).absolute()).with_name(f".{path.name}.partial")
+        beside.write_text(text.getvalue(), encoding="utf-8")
+        beside.replace(path)
 
 
 class TensorBoard(Tracker):
@@ -122,9 +117,8 @@ class TensorBoard(Tracker):
         self._writer: Any = SummaryWriter(os.fspath(self.folder), purge_step=done + 1 if done else None)
 
     def tell(self, history: Sequence[Figures]) -> None:
-        for name, value in history[-1].items():
-            if name != "epoch":
-                self._writer.add_scalar(name, value, len(history))
+        for name, value in _newest(history):
+            self._writer.add_scalar(name, value, len(history))
         self._writer.flush()
 
     def finish(self, failed: bool) -> None:
@@ -145,12 +139,8 @@ class MLflow(Tracker):
     run_name : str, optional
     """
 
-    def __init__(
-        self, uri: str = "sqlite:///mlflow.db", experiment: str = "isthmus", run_name: str | None = None
-    ) -> None:
-        self.uri = uri
-        self.experiment = experiment
-        self.run_name = run_name
+    def __init__(self, uri: str = "sqlite:///mlflow.db", experiment: str = "isthmus", run_name: Any = None) -> None:
+        self.uri, self.experiment, self.run_name = uri, experiment, run_name
 
     def begin(self, loop: Loop) -> None:
         try:
@@ -167,28 +157,25 @@ class MLflow(Tracker):
             for done in range(1, len(loop.state.history) + 1):
                 self.tell(loop.state.history[:done])
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise ParameterError(f"MLflow: uri={self.uri!r} cannot be used: {reason}") from error
+            raise ParameterError(f"MLflow: uri={self.uri!r} cannot be used: {' '.join(str(error).split())}") from error
 
     def tell(self, history: Sequence[Figures]) -> None:
-        for name, value in history[-1].items():
-            if name != "epoch":
-                self._client.log_metric(self._run, name, value, step=len(history))
+        for name, value in _newest(history):
+            self._client.log_metric(self._run, name, value, step=len(history))
 
     def finish(self, failed: bool) -> None:
         self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
 
 
+def _newest(history: Sequence[Figures]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in history[-1].items() if name != "epoch"]
+
+
 def _settings(loop: Loop) -> dict[str, Any]:
     """What the loop knows of how it trains."""
-    return {
-        "optimizer": type(loop.optimizer).__name__,
-        "learning_rate": loop.base_rate,
-        "max_epochs": loop.max_epochs,
-        "steps_per_epoch": loop.source.steps_per_epoch,
-        "precision": loop.precision,
-        "parameters": sum(parameter.numel() for parameter in loop.parameters),
-    }
+    told: dict[str, Any] = {"learning_rate": loop.base_rate, "max_epochs": loop.max_epochs, "precision": loop.precision}
+    told |= {"optimizer": type(loop.optimizer).__name__, "steps_per_epoch": loop.source.steps_per_epoch}
+    return told | {"parameters": sum(parameter.numel() for parameter in loop.parameters)}
 
 
 TRACKERS: dict[str, type[Tracker]] = {"csv": CSVLogger, "tensorboard": TensorBoard, "mlflow": MLflow}
@@ -204,11 +191,9 @@ def callbacks_of(given: Sequence[Callback | str]) -> list[Callback]:
     """
     found: list[Callback] = []
     for one in given:
-        if isinstance(one, str) and one in TRACKERS:
-            found.append(TRACKERS[one]())
-        elif isinstance(one, Callback):
-            found.append(one)
-        else:
+        callback = TRACKERS[one]() if isinstance(one, str) and one in TRACKERS else one
+        if not isinstance(callback, Callback):
             told = repr(one) if isinstance(one, str) else type(one).__name__
             raise ParameterError(f"callbacks must hold Callback objects or names of {sorted(TRACKERS)}, got {told}")
+        found.append(callback)
     return found
