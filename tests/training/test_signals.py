@@ -107,7 +107,7 @@ def test_another_thread_leaves_the_handlers_alone():
 
 def test_a_command_is_ended_and_goes_on(tmp_path):
     np.save(tmp_path / "X.npy", X)
-    settings = ["latent_dim=2", "max_epochs=1000", "patience=None", "encoder=MLPEncoder((8,), dropout=0.1)"]
+    settings = ["latent_dim=2", "max_epochs=500", "patience=None", "encoder=MLPEncoder((8,), dropout=0.1)"]
     command = ["fit", "variational_autoencoder", tmp_path / "X.npy", "--seed", "0", "--quiet"]
     command += [word for setting in settings for word in ("--set", setting)]
     command += ["--set", "checkpoint_every=20", "--checkpoint-dir", tmp_path / "run", "--out", tmp_path / "model"]
@@ -121,6 +121,6 @@ def test_a_command_is_ended_and_goes_on(tmp_path):
     assert not (tmp_path / "model").exists()
     assert CliRunner().invoke(app, [*map(str, command), "--resume"]).exit_code == 0
     whole = isthmus.VariationalAutoencoder(
-        encoder=isthmus.MLPEncoder((8,), dropout=0.1), latent_dim=2, max_epochs=1000, patience=None, random_state=0
+        encoder=isthmus.MLPEncoder((8,), dropout=0.1), latent_dim=2, max_epochs=500, patience=None, random_state=0
     )
     assert_same(whole.fit(X), isthmus.load(tmp_path / "model"))
