@@ -1,7 +1,7 @@
-"""Write the measured figures into README.md, between two markers, from benchmarks/results/*.json.
+"""Write the measured figures into README.md and docs/engine.md, between two markers, from benchmarks/results/*.json.
 
-    python docs/make_figures.py            # rewrites the table
-    python docs/make_figures.py --check    # only says, by its exit status, whether it is up to date
+    python docs/make_figures.py            # rewrites the tables
+    python docs/make_figures.py --check    # only says, by its exit status, whether they are up to date
 
 No figure in the documents is typed by hand. A benchmark without a result says so in its row.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -240,19 +240,25 @@ def series(result: dict[str, Any]) -> Rows:
 
 
 def kills(result: dict[str, Any]) -> Rows:
-    """Runs that were killed and resumed, and the steps that they took again."""
-    runs, again = result["runs"], result["steps_taken_a_run"] - result["steps_of_a_run"]
+    """Runs that were killed and resumed, and the steps of all their processes."""
+    runs = result["runs"]
     what = f"{runs} runs killed {result['kills']} times at random and resumed: bit-identical to the one never killed"
-    beside = f"{again:.0f} of {result['steps_of_a_run']:,} steps a run taken again, a checkpoint every 7"
-    return [(what, f"{result['bit_identical']} of {runs}", beside)]
+    beside = f"{result['steps_taken']:,} steps; allowed, with those since each newest checkpoint, "
+    return [(what, f"{result['bit_identical']} of {runs}", f"{beside}{result['steps_allowed']:,}")]
 
 
 def checkpoint_cost(result: dict[str, Any]) -> Rows:
     """What checkpoints of a large model cost of the training's time."""
     marks = {"20": "below 5 %", "60": "below 2 %"}
+    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
     what = f"{result['parameters'] / 1e6:.0f} million parameters, a checkpoint of {result['megabytes']:.0f} MB every"
+    clock = f"by the clock, on a shared core, {result['cost_seconds']['clock']:.1f} s each"
     return [
-        (f"{what} {every} s: cost of the training's processor time", f"{100 * share:.1f} %", marks[every])
+        (
+            f"{what} {every} s: cost of the training's processor time, {threads}",
+            f"{100 * share:.1f} %",
+            f"{marks[every]}; {clock}",
+        )
         for every, share in result["share"].items()
     ]
 
@@ -295,30 +301,35 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
 }
 
 
-def block() -> str:
-    """The table of all benchmarks."""
+PAGES = {PAGE: list(BENCHMARKS), ROOT / "docs" / "engine.md": ["kills", "checkpoint_cost"]}
+"""Which figures stand where."""
+
+
+def block(names: Iterable[str] = BENCHMARKS) -> str:
+    """The table of these benchmarks."""
     lines = ["| measured | figure | beside it |", "| --- | --- | --- |"]
-    for name, rows_of in BENCHMARKS.items():
+    for name in names:
         path = RESULTS / f"{name}.json"
-        rows = rows_of(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+        rows = BENCHMARKS[name](json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
         rows = rows or [(f"`{name}`", "not measured yet", f"`python benchmarks/{name}.py`")]
         lines += [f"| {what} | {figure} | {beside} |" for what, figure, beside in rows]
     return "\n".join(lines) + "\n"
 
 
-def page(text: str) -> str:
+def page(text: str, names: Iterable[str] = BENCHMARKS) -> str:
     """The page with its block written anew."""
-    written, count = BLOCK.subn(lambda match: match[1] + block() + match[2], text)
+    written, count = BLOCK.subn(lambda match: match[1] + block(names) + match[2], text)
     if count != 1:
-        raise SystemExit(f"{PAGE.name} must hold the markers of the figures once, found {count}")
+        raise SystemExit(f"a page must hold the markers of the figures once, found {count}")
     return written
 
 
 def main(arguments: list[str]) -> int:
-    text = PAGE.read_text(encoding="utf-8")
+    texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
     if "--check" in arguments:
-        return int(page(text) != text)
-    PAGE.write_text(page(text), encoding="utf-8")
+        return int(any(page(text, PAGES[path]) != text for path, text in texts.items()))
+    for path, text in texts.items():
+        path.write_text(page(text, PAGES[path]), encoding="utf-8")
     return 0
 
 

@@ -125,8 +125,9 @@ def test_names_in_the_common_parameters_resolve(parameter):
 
 def test_figures_are_what_the_benchmarks_left():
     make = script("make_figures")
-    text = make.PAGE.read_text(encoding="utf-8")
-    assert make.page(text) == text, "the README's figures are out of date: run `make docs`"
+    for path, names in make.PAGES.items():
+        text = path.read_text(encoding="utf-8")
+        assert make.page(text, names) == text, f"the figures of {path.name} are out of date: run `make docs`"
 
 
 def test_a_missing_result_says_so(tmp_path, monkeypatch):
