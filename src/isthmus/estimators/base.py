@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,6 @@ from typing import Any, Self
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus import spec
 from isthmus.encoders import ConvEncoder, MLPEncoder, RNNEncoder
@@ -29,8 +27,9 @@ from isthmus.estimators.inputs import check_finite, check_targets, check_weights
 from isthmus.estimators.parameters import Parameters
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.resuming import checkpoints_of, identity
+from isthmus.estimators.running import check_batch_size, scale_rows, train
 from isthmus.estimators.saving import Saving
-from isthmus.estimators.streaming import SAMPLE, as_stream, check_stream, held_rows, streamed
+from isthmus.estimators.streaming import as_stream, fit_stream
 from isthmus.losses import CrossEntropy
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep, Trimmed
@@ -45,7 +44,6 @@ from isthmus.training.loop import Loop
 from isthmus.training.precision import fitting_precision
 from isthmus.training.resident import Resident, content_order
 from isthmus.training.rng import isolated_rng
-from isthmus.training.threads import fitting_threads
 from isthmus.training.trackers import CSVLogger, callbacks_of
 from isthmus.types import Batch, Space
 
@@ -55,8 +53,6 @@ MAX_REPEATS = 10
 """Whole-numbered sample weights repeat rows, as long as the rows grow at most so many times."""
 LEAST_TO_SPLIT = 50
 """With fewer rows none are held out for validation."""
-SCALED_AT_ONCE = 256
-"""Rows; their float64 values should fit the processor's cache."""
 
 
 @dataclass(eq=False, repr=False)
@@ -183,34 +179,9 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         X = as_stream(X)
         with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
             if isinstance(X, Stream):
-                return self._fit_stream(X, y, sample_weight, validation_data, checkpoints)
+                fit_stream(self, X, y, sample_weight, validation_data, checkpoints)
+                return self
             return self._fit(X, y, sample_weight, validation_data, checkpoints)
-
-    def _fit_stream(
-        self, X: Stream, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None
-    ) -> Self:
-        self._check()
-        keep_freed_memory()
-        parts, seed = self._resolve_training(), self._seed()
-        check_stream(self, y, sample_weight, parts[0])
-        seed = seed if checkpoints is None else checkpoints.seed(seed)
-        sample = self._rows(X.sample(max(2, SAMPLE // X.row_bytes)), None, reset=True)
-        share = self.validation_fraction if validation_data is None else 0.0
-        blocks, rows = held_rows(X, share, seed)
-        rows = validation_data if rows is None else rows
-        held = None if rows is None else self._validation_rows(rows, False)
-        with isolated_rng(seed, self._device):
-            sample_scaled = self._build(sample)
-            held = None if held is None else self._scaled(held, "validation_data")
-            source = streamed(X, blocks, sample_scaled, self._scaled, self._dims(), self.batch_size, seed + 2)
-            try:
-                loop = self._loop(sample_scaled, held, seed, *parts, source=source)
-                same = {**identity(self, sample, held), "rows": str(len(X))}
-                _train(loop, loop.run if checkpoints is None else partial(checkpoints.run, loop, seed, same))
-            finally:
-                source.close()
-        self._close(loop)
-        return self
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None = None
@@ -231,9 +202,9 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
             loop = self._loop(scaled, held, seed, *parts)
             if checkpoints is None:
-                _train(loop, loop.run)
+                train(loop, loop.run)
             else:
-                _train(loop, partial(checkpoints.run, loop, seed, identity(self, rows, held)))
+                train(loop, partial(checkpoints.run, loop, seed, identity(self, rows, held)))
         self._close(loop)
         return self
 
@@ -258,7 +229,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             scaled = self._build(rows) if first else self._scaled(rows)
             loop = self._loop(scaled, None, seed, *parts, max_epochs=1)
             loop.state.memory = copy.deepcopy(getattr(self, "_memory", loop.state.memory))
-            _train(loop, loop.run)
+            train(loop, loop.run)
         self._memory = loop.state.memory
         earlier = [] if first else list(self.history_)
         self._close(loop)
@@ -440,46 +411,3 @@ def conv_for(space: Space) -> ConvEncoder:
     longest = max(length or 1 for length in space.shape[:-1])
     levels = min(5, max(1, math.ceil(math.log2(longest / 7)))) if longest > 7 else 1
     return ConvEncoder([min(256, 32 * 2**level) for level in range(levels)])
-
-
-def check_batch_size(model: EncoderDecoder, source: Resident) -> None:
-    """Raise `ParameterError` where a normalisation would see one value a channel, which has no variance."""
-    size = tuple(getattr(source, "size", source.rows.x.shape[1:-1]))  # of a patch, or of a picture
-    strides = model.encoder.total_stride or (size if len(built(model.encoder).shape) == 1 else [1] * len(size))
-    one_position = all(length <= stride for length, stride in zip(size, strides, strict=True))
-    if source.sampler.batch_size == 1 and one_position and any(map(_normalizes_over_batch_or_map, model.modules())):
-        rows = f"rows of {size} positions come down to one" if size else "rows have no positions"
-        given = "normalization='batch' or 'instance'"
-        raise ParameterError(f"batch_size must be at least 2 for {given} where {rows}, got 1")
-
-
-def _normalizes_over_batch_or_map(layer: nn.Module) -> bool:
-    """Whether a channel's statistics are over positions, or rows and positions, alone."""
-    alone = isinstance(layer, nn.GroupNorm) and layer.num_groups == layer.num_channels
-    return alone or isinstance(layer, _BatchNorm)
-
-
-def _train(loop: Loop, run: Callable[[], object]) -> None:
-    """Run, with one thread where the network is too small for two."""
-    rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
-    with fitting_threads(loop.step, rows):
-        run()
-
-
-@torch.no_grad()
-def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
-    """The rows in the network's units, on its device: done once, so no step does it."""
-    device = model.device
-
-    def scale(values: Tensor) -> Tensor:
-        size = min(SCALED_AT_ONCE, max(1, 2**20 // values[0].numel()))
-        return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(size)])
-
-    x = scale(rows.x)
-    y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)
-    weight = None if rows.weight is None else rows.weight.to(device, model.dtype)
-    x_mask, y_mask = (None if mask is None else mask.to(device) for mask in (rows.x_mask, rows.y_mask))
-    condition = None if rows.condition is None else rows.condition.to(device, model.dtype)
-    if x_mask is not None and x.is_floating_point():
-        x = x.masked_fill(~x_mask.unsqueeze(-1), 0.0)
-    return Batch(x, y, x_mask, y_mask, condition, weight)

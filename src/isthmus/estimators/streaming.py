@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,51 @@ from torch import Tensor
 
 from isthmus import adapters
 from isthmus.errors import DataError, UnsupportedError
+from isthmus.estimators.resuming import identity
+from isthmus.estimators.running import train
 from isthmus.optimizers import LBFGS
 from isthmus.stream import Stream
+from isthmus.training.allocator import keep_freed_memory
+from isthmus.training.checkpoints import Checkpoints
+from isthmus.training.rng import isolated_rng
 from isthmus.training.streamed import BlockSampler, Streamed
 from isthmus.types import Batch
 
-__all__ = ["SAMPLE", "as_stream", "check_stream", "held_rows", "streamed"]
+__all__ = ["as_stream", "fit_stream"]
 
 LARGE = 2**31
 """Bytes of a memory map or a file from which on it is streamed."""
 SAMPLE, HELD = 2**26, 2**26
 """Bytes of the rows from which scaler and shapes are learnt, and of those held out, at most."""
+
+
+def fit_stream(
+    estimator: Any, stream: Stream, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None
+) -> None:
+    """Train an estimator on a stream: as on rows in memory, but for where scaler, validation and batches come from."""
+    estimator._check()
+    keep_freed_memory()
+    parts, seed = estimator._resolve_training(), estimator._seed()
+    check_stream(estimator, y, sample_weight, parts[0])
+    seed = seed if checkpoints is None else checkpoints.seed(seed)
+    sample = estimator._rows(stream.sample(max(2, SAMPLE // stream.row_bytes)), None, reset=True)
+    share = estimator.validation_fraction if validation_data is None else 0.0
+    blocks, rows = held_rows(stream, share, seed)
+    rows = validation_data if rows is None else rows
+    held = None if rows is None else estimator._validation_rows(rows, False)
+    with isolated_rng(seed, estimator._device):
+        sample_scaled = estimator._build(sample)
+        held = None if held is None else estimator._scaled(held, "validation_data")
+        source = streamed(
+            stream, blocks, sample_scaled, estimator._scaled, estimator._dims(), estimator.batch_size, seed + 2
+        )
+        try:
+            loop = estimator._loop(sample_scaled, held, seed, *parts, source=source)
+            same = {**identity(estimator, sample, held), "rows": str(len(stream))}
+            train(loop, loop.run if checkpoints is None else partial(checkpoints.run, loop, seed, same))
+        finally:
+            source.close()
+    estimator._close(loop)
 
 
 def as_stream(X: Any) -> Any:
