@@ -30,7 +30,7 @@ def source(n=100, block=10, window=3, batch_size=7, seed=0):
 
 
 def drawn(one, n):
-    return torch.cat([one.next().x[:, 0] for _ in range(n)])
+    return torch.cat([one.next().x[:, 0].clone() for _ in range(n)])
 
 
 def test_each_pass_has_every_row_once_and_is_mixed():

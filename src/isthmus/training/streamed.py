@@ -71,6 +71,8 @@ class BlockSampler:
 class Streamed(Resident):
     """Rows that are read in windows, the next one while training goes on with this.
 
+    Both windows are places in memory that are filled again and again: new ones for each would not be given back.
+
     Parameters
     ----------
     read : callable
@@ -83,16 +85,20 @@ class Streamed(Resident):
     def __init__(self, read: Callable[[int, int], Tensor], sample: Batch, sampler: BlockSampler) -> None:
         super().__init__(sample, sampler.batch_size, 0)
         self.read, self.sampler = read, sampler  # type: ignore[assignment]
-        self.rows_here: Tensor | None = None
-        self.ahead: Future[tuple[Tensor, Tensor]] | None = None
+        room = sampler.window * int((sampler.blocks[:, 1] - sampler.blocks[:, 0]).max())
+        self.next_rows = sample.x.new_empty(room, *sample.x.shape[1:])
+        self.rows_here = sample.x.new_empty(room + sampler.batch_size, *sample.x.shape[1:])
+        self.ahead: Future[Tensor] | None = None
         self.reader = ThreadPoolExecutor(1, "isthmus reader")
+        self.fresh = True
 
     def next(self) -> Batch:
-        """The next training batch."""
+        """The next training batch: a view, good until the next window."""
         sampler: Any = self.sampler
-        if self.rows_here is None and len(sampler.ids):  # a run that goes on
-            self.rows_here = self._these(sampler.ids)
-        while self.rows_here is None or sampler.cursor + sampler.batch_size > len(self.rows_here):
+        if self.fresh and len(sampler.ids):  # a run that goes on
+            self._take_up(sampler.ids)
+        self.fresh = False
+        while sampler.cursor + sampler.batch_size > len(sampler.ids):
             self._advance()
         sampler.cursor += sampler.batch_size
         return Batch(self.rows_here[sampler.cursor - sampler.batch_size : sampler.cursor])
@@ -100,13 +106,13 @@ class Streamed(Resident):
     def _advance(self) -> None:
         """The next window behind what is left of this one."""
         sampler: Any = self.sampler
-        ids, rows = self.ahead.result() if self.ahead is not None else self._window(sampler.planned())
+        ids = self.ahead.result() if self.ahead is not None else self._window(sampler.planned())
         order = sampler.mixed(len(ids))
-        ids, rows = ids[order], rows.index_select(0, order.to(rows.device))
-        if self.rows_here is not None and sampler.cursor < len(self.rows_here):
-            ids = torch.cat([sampler.ids[sampler.cursor :], ids])
-            rows = torch.cat([self.rows_here[sampler.cursor :], rows])
-        sampler.ids, sampler.cursor, self.rows_here = ids, 0, rows
+        left = len(sampler.ids) - sampler.cursor
+        self.rows_here[:left] = self.rows_here[sampler.cursor : len(sampler.ids)].clone()
+        into = self.rows_here[left : left + len(ids)]
+        torch.index_select(self.next_rows[: len(ids)], 0, order.to(into.device), out=into)
+        sampler.ids, sampler.cursor = torch.cat([sampler.ids[sampler.cursor :], ids[order]]), 0
         sampler.mark()
         self.ahead = self.reader.submit(self._window, sampler.planned())
 
@@ -114,17 +120,20 @@ class Streamed(Resident):
         """Read no more."""
         self.reader.shutdown(cancel_futures=True)
 
-    def _window(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        spans = [(int(start), int(stop)) for start, stop in blocks]
-        return torch.cat([torch.arange(*span) for span in spans]), torch.cat([self.read(*span) for span in spans])
+    def _window(self, blocks: Tensor) -> Tensor:
+        """Fill the next window; which rows they are."""
+        spans, place = [(int(start), int(stop)) for start, stop in blocks], 0
+        for start, stop in spans:
+            self.next_rows[place : place + stop - start] = self.read(start, stop)
+            place += stop - start
+        return torch.cat([torch.arange(*span) for span in spans])
 
-    def _these(self, ids: Tensor) -> Tensor:
-        """These rows, read in runs of neighbours."""
-        ordered, back = ids.sort()
+    def _take_up(self, ids: Tensor) -> None:
+        """The window of a run that goes on, read in runs of neighbours."""
+        ordered, place = ids.sort()
         breaks = (ordered.diff() != 1).nonzero().flatten() + 1
-        runs = ordered.tensor_split(breaks.tolist())
-        rows = torch.cat([self.read(int(run[0]), int(run[-1]) + 1) for run in runs])
-        return torch.empty_like(rows).index_copy_(0, back.to(rows.device), rows)
+        for run, where in zip(ordered.tensor_split(breaks), place.tensor_split(breaks), strict=True):
+            self.rows_here[where.to(self.rows_here.device)] = self.read(int(run[0]), int(run[-1]) + 1)
 
     def chunks(self, size: int) -> Iterator[Batch]:
         """All rows in order."""
