@@ -282,7 +282,7 @@ def loop_cost(schedule: Any, clock: Clock, pairs: int = 100) -> dict[str, float]
     def looped() -> None:
         epoch()
         state.epoch += 1
-        state.log.clear()
+        state.logged().clear()
 
     step.train()
     seconds: dict[str, list[float]] = {"bare": [], "looped": []}

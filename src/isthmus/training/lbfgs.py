@@ -65,7 +65,7 @@ def lbfgs_epoch(loop: Loop) -> Callable[[], None]:
         if stuck:
             state.stop = f"L-BFGS cannot lower the objective any further{hint}"
             logger.info("stopped in epoch %d: %s", state.epoch + 1, state.stop)
-        state.log.append(terms)
+        state.note(terms)
         state.n_steps += 1
         state.search = dict(memory)
 

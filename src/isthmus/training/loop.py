@@ -127,7 +127,7 @@ class Loop:
             while state.n_steps < end:
                 if schedule is not None:
                     state.learning_rate.fill_(self.base_rate * schedule.factor(state.n_steps, self.total_steps))
-                state.log.append(run(self.source.next(), state.learning_rate))
+                state.note(run(self.source.next(), state.learning_rate))
                 state.n_steps += 1
                 if after_step:
                     rate = float(state.learning_rate)
@@ -165,8 +165,8 @@ class Loop:
 
     def _close_epoch(self, started: float) -> None:
         state = self.state
-        means = {name: torch.stack([terms[name] for terms in state.log]).mean().item() for name in state.log[0]}
-        state.log.clear()
+        means = {name: column.mean().item() for name, column in state.logged().items()}
+        state.columns.clear()
         if not math.isfinite(means["objective"]):
             raise TrainingError(
                 f"the objective is {means['objective']} in epoch {state.epoch + 1}: lower learning_rate "

@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.objective import TrainStep
+from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory
 from isthmus.training.callbacks import Callback
 from isthmus.training.resident import Sampler
 
 __all__ = ["TrainState"]
+
+TOGETHER = 64
+"""Steps whose terms are kept apart."""
 
 
 @dataclass
@@ -33,7 +36,8 @@ class TrainState:
     n_steps: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    log: list[dict[str, Tensor]] = field(default_factory=list)
+    log: list[Terms] = field(default_factory=list)
+    columns: dict[str, Tensor] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     best_value: float = float("inf")
     best_epoch: int = 0
@@ -60,7 +64,7 @@ class TrainState:
                 "callbacks": [callback.state_dict() for callback in self.remembering],
                 "rng": _generators(self.learning_rate.device),
                 "search": self.search,
-                "log": {name: torch.stack([terms[name] for terms in self.log]) for name in (self.log or [{}])[0]},
+                "log": self.logged(),
                 **{name: getattr(self, name) for name in _PLAIN},
             }
         )
@@ -81,11 +85,26 @@ class TrainState:
             callback.load_state_dict(saved)
         device = self.learning_rate.device
         _set_generators(state["rng"], device)
-        rows = [column.to(device).unbind() for column in state["log"].values()]
-        self.log = [dict(zip(state["log"], row, strict=True)) for row in zip(*rows, strict=True)]
+        self.log, self.columns = [], {name: column.to(device) for name, column in state["log"].items()}
         for name in _PLAIN:
             setattr(self, name, state[name])
         self.search, self.best_weights = _copy(state["search"], device), state["best_weights"]
+
+    def note(self, terms: Terms) -> None:
+        """A step's terms. Now and then they are put together: a number kept from each step would lie between the
+        large tensors of the next, and memory that is freed would fit them no more.
+        """
+        self.log.append(terms)
+        if len(self.log) == TOGETHER:
+            self.logged()
+
+    def logged(self) -> dict[str, Tensor]:
+        """Each term of the epoch's steps so far, ``(k,)``."""
+        for name in (self.log or [{}])[0]:
+            newest = torch.stack([terms[name] for terms in self.log])
+            self.columns[name] = torch.cat([self.columns[name], newest]) if name in self.columns else newest
+        self.log.clear()
+        return self.columns
 
     def _strengths(self) -> dict[str, Tensor]:
         """The numbers that callbacks move: buffers that a saved model leaves out."""
