@@ -21,7 +21,7 @@ from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.autoencoder import Autoencoder
 from isthmus.estimators.base import MAX_REPEATS, EncoderDecoderEstimator
 from isthmus.estimators.exporting import Exporting
-from isthmus.estimators.inference import NotFittedError
+from isthmus.estimators.inference import require_fitted
 from isthmus.estimators.inputs import Inputs, allowed_rows, check_weights
 from isthmus.estimators.long_series import by_step, long_series, windows_of
 from isthmus.estimators.reporting import Reporting
@@ -290,8 +290,7 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
         return allowed_rows(member.module_, member.module_.scale(rows.x)[0])
 
     def _fitted(self, method: str) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(f"This AnomalyDetector instance is not fitted yet: call fit(X) before {method}")
+        require_fitted(self, method)
 
 
 def default_estimator(n_rows: int, width: int) -> VariationalAutoencoder:

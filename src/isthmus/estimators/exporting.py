@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.utils.validation import check_is_fitted
-
-from isthmus.estimators.inference import NotFittedError
+from isthmus.estimators.inference import require_fitted
 
 if TYPE_CHECKING:
     from isthmus.export import Exported
@@ -69,7 +66,7 @@ class Exporting:
         """
         from isthmus.export import export  # which registers operators
 
-        self._need_fit("export")
+        require_fitted(self, "export")
         return export(self, path, X, method, format, quantize, overwrite)
 
     def push_to_hub(
@@ -118,13 +115,6 @@ class Exporting:
         """
         from isthmus.hub import push_to_hub
 
-        self._need_fit("push_to_hub")
+        require_fitted(self, "push_to_hub")
         told = {"private": private, "revision": revision, "token": token, "license": license, "message": message}
         return push_to_hub(self, repo_id, X, y, **told)  # type: ignore[arg-type]
-
-    def _need_fit(self, method: str) -> None:
-        try:
-            check_is_fitted(self)
-        except SklearnNotFittedError:
-            name = type(self).__name__
-            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before {method}") from None

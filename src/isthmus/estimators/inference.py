@@ -23,7 +23,7 @@ from isthmus.objective import Objective, log_weights
 from isthmus.training.rng import isolated_rng, seeded_noise, shared_noise
 from isthmus.types import Batch, Bypass, Latent, Noise
 
-__all__ = ["Inference", "NotFittedError"]
+__all__ = ["Inference", "NotFittedError", "require_fitted"]
 
 CHUNK = 2048
 SCORE_DRAWS = 16
@@ -41,6 +41,13 @@ class NotFittedError(IsthmusError, SklearnNotFittedError):
     """The estimator has not been fitted yet."""
 
 
+def require_fitted(estimator: Any, method: str) -> None:
+    """Raise `NotFittedError` where `fit` has not run."""
+    if not estimator.__sklearn_is_fitted__():
+        name = type(estimator).__name__
+        raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before {method}")
+
+
 class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
     """Methods of a fitted estimator; none of them changes it."""
 
@@ -54,9 +61,7 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         return hasattr(self, "module_")
 
     def _fitted(self, method: str) -> EncoderDecoder:
-        if not self.__sklearn_is_fitted__():
-            name = type(self).__name__
-            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before {method}")
+        require_fitted(self, method)
         return self.module_
 
     # ------------------------------------------------------------------ code and reconstruction

@@ -6,10 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.utils.validation import check_is_fitted
-
-from isthmus.estimators.inference import NotFittedError
+from isthmus.estimators.inference import require_fitted
 
 __all__ = ["Reporting"]
 
@@ -64,11 +61,7 @@ class Reporting:
         DataError
             Where X or y do not fit the model.
         """
-        try:
-            check_is_fitted(self)
-        except SklearnNotFittedError:
-            name = type(self).__name__
-            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before report") from None
+        require_fitted(self, "report")
         from isthmus.report import write_report
 
         return write_report(

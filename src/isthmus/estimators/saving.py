@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.utils.validation import check_is_fitted
-
 from isthmus import persistence
 from isthmus.errors import FileError
-from isthmus.estimators.inference import NotFittedError
+from isthmus.estimators.inference import require_fitted
 from isthmus.persistence.layout import LEARNT_NAME
 from isthmus.text import TextTokenizer
 
@@ -38,11 +35,7 @@ class Saving:
         FileError
             Where the path exists (without ``overwrite``) or cannot be written, or an argument is no data.
         """
-        try:
-            check_is_fitted(self)
-        except SklearnNotFittedError:
-            name = type(self).__name__
-            raise NotFittedError(f"This {name} instance is not fitted yet: call fit(X) before save") from None
+        require_fitted(self, "save")
         persistence.save(self, path, overwrite)
 
     def _learnt(self) -> dict[str, Any]:
