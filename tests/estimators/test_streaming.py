@@ -81,6 +81,17 @@ def test_images_and_a_large_file_are_streamed(tmp_path, monkeypatch):
     assert one.reconstruct(images).shape == images.shape
 
 
+def test_a_large_file_that_a_stream_would_not_serve_is_read_as_before(monkeypatch, tmp_path):
+    np.save(tmp_path / "rows.npy", X)
+    monkeypatch.setattr(streaming, "LARGE", 1000)
+    weighted = model().fit(tmp_path / "rows.npy", sample_weight=np.full(2000, 0.5))
+    series = Autoencoder(encoder="rnn", max_epochs=1, random_state=0).fit(
+        np.load(tmp_path / "rows.npy").reshape(200, 10, 6)
+    )
+    assert len(weighted.history_) == 4
+    assert len(series.history_) == 1
+
+
 def test_bad_rows_in_the_middle_are_named_with_their_place():
     spoilt = X.copy()
     spoilt[1234, 3] = np.nan
@@ -95,6 +106,11 @@ REFUSED = {
     "targets": (lambda: DenoisingAutoencoder().fit(stream(), X), DataError, "y must be None where X is a Stream"),
     "l-bfgs": (lambda: model(optimizer=LBFGS()).fit(stream()), UnsupportedError, "LBFGS needs all rows at once"),
     "patches": (lambda: DenoisingAutoencoder(patch_size=4).fit(stream()), UnsupportedError, "patch_size needs rows"),
+    "series": (
+        lambda: Autoencoder(encoder="rnn").fit(Stream(X.reshape(200, 10, 6))),
+        UnsupportedError,
+        "series need rows",
+    ),
     "masks": (lambda: Segmenter().fit(stream()), (DataError, UnsupportedError), "y must be the masks|needs rows"),
 }
 

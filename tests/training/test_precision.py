@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isthmus import Autoencoder, ConvEncoder, MLPEncoder, UNetEncoder
+from isthmus import LBFGS, Adam, Autoencoder, ConvEncoder, MLPEncoder, UNetEncoder
 from isthmus.training import precision
 from isthmus.training.precision import fitting_precision
 
@@ -18,19 +18,23 @@ def network(encoder):
 
 
 def test_wide_convolutions_take_it_and_others_do_not(tiles):
-    assert fitting_precision(network(UNetEncoder((16, 32))), "auto") == "bf16-mixed"
-    assert fitting_precision(network(ConvEncoder((8, 16))), "auto") == "32-true"
-    assert fitting_precision(network(MLPEncoder((512, 512))), "auto") == "32-true"
+    assert fitting_precision(network(UNetEncoder((16, 32))), "auto", Adam()) == "bf16-mixed"
+    assert fitting_precision(network(ConvEncoder((8, 16))), "auto", Adam()) == "32-true"
+    assert fitting_precision(network(MLPEncoder((512, 512))), "auto", Adam()) == "32-true"
 
 
 def test_what_is_asked_for_is_what_is_taken(tiles):
-    assert fitting_precision(network(UNetEncoder((16, 32))), "32-true") == "32-true"
-    assert fitting_precision(network(ConvEncoder((8, 16))), "bf16-mixed") == "bf16-mixed"
+    assert fitting_precision(network(UNetEncoder((16, 32))), "32-true", Adam()) == "32-true"
+    assert fitting_precision(network(ConvEncoder((8, 16))), "bf16-mixed", Adam()) == "bf16-mixed"
+
+
+def test_l_bfgs_keeps_32_bits(tiles):
+    assert fitting_precision(network(UNetEncoder((16, 32))), "auto", LBFGS()) == "32-true"
 
 
 def test_a_processor_without_tiles_keeps_32_bits(monkeypatch):
     monkeypatch.setattr(precision, "has_matrix_tiles", lambda: False)
-    assert fitting_precision(network(UNetEncoder((16, 32))), "auto") == "32-true"
+    assert fitting_precision(network(UNetEncoder((16, 32))), "auto", Adam()) == "32-true"
 
 
 def test_a_fit_takes_what_the_rule_says_and_keeps_weights_of_32_bits(tiles):

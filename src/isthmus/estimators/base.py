@@ -176,7 +176,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         CheckpointError
             Where ``checkpoint_dir`` is another run's, or cannot be written.
         """
-        X = as_stream(X)
+        X = as_stream(self, X, y, sample_weight)
         with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
             if isinstance(X, Stream):
                 fit_stream(self, X, y, sample_weight, validation_data, checkpoints)
@@ -201,10 +201,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             scaled = self._build(rows)
             held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
             loop = self._loop(scaled, held, seed, *parts)
-            if checkpoints is None:
-                train(loop, loop.run)
-            else:
-                train(loop, partial(checkpoints.run, loop, seed, identity(self, rows, held)))
+            train(loop, checkpoints, seed, partial(identity, self, rows, held))
         self._close(loop)
         return self
 
@@ -229,7 +226,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             scaled = self._build(rows) if first else self._scaled(rows)
             loop = self._loop(scaled, None, seed, *parts, max_epochs=1)
             loop.state.memory = copy.deepcopy(getattr(self, "_memory", loop.state.memory))
-            train(loop, loop.run)
+            train(loop, None, seed, dict)
         self._memory = loop.state.memory
         earlier = [] if first else list(self.history_)
         self._close(loop)
@@ -369,7 +366,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             schedule=schedule,
             clip_norm=self.clip_norm,
             max_epochs=n_epochs,
-            precision=fitting_precision(self.module_, self.precision),
+            precision=fitting_precision(self.module_, self.precision, optimizer),
             compile=self.compile,
             validation=None if held is None else self._held_source(held),
             callbacks=callbacks,

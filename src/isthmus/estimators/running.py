@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from isthmus.errors import ParameterError
 from isthmus.model import EncoderDecoder
 from isthmus.optimizers import LBFGS
 from isthmus.part import built
+from isthmus.training.checkpoints import Checkpoints
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident
 from isthmus.training.threads import fitting_threads
@@ -40,11 +41,14 @@ def _normalizes_over_batch_or_map(layer: nn.Module) -> bool:
     return alone or isinstance(layer, _BatchNorm)
 
 
-def train(loop: Loop, run: Callable[[], object]) -> None:
-    """Run, with one thread where the network is too small for two."""
+def train(loop: Loop, checkpoints: Checkpoints | None, seed: int, identity: Callable[[], Mapping[str, str]]) -> None:
+    """Run the loop, with checkpoints where there are any, and one thread where the network is too small for two."""
     rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
     with fitting_threads(loop.step, rows):
-        run()
+        if checkpoints is None:
+            loop.run()
+        else:
+            checkpoints.run(loop, seed, identity())
 
 
 @torch.no_grad()

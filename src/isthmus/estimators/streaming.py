@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import adapters
+from isthmus import adapters, spec
 from isthmus.errors import DataError, UnsupportedError
 from isthmus.estimators.resuming import identity
 from isthmus.estimators.running import train
+from isthmus.estimators.sequences import layout_of
 from isthmus.optimizers import LBFGS
 from isthmus.stream import Stream
 from isthmus.training.allocator import keep_freed_memory
@@ -39,7 +39,8 @@ def fit_stream(
     estimator._check()
     keep_freed_memory()
     parts, seed = estimator._resolve_training(), estimator._seed()
-    check_stream(estimator, y, sample_weight, parts[0])
+    if (reason := against_stream(estimator, y, sample_weight)) is not None:
+        raise reason
     seed = seed if checkpoints is None else checkpoints.seed(seed)
     sample = estimator._rows(stream.sample(max(2, SAMPLE // stream.row_bytes)), None, reset=True)
     share = estimator.validation_fraction if validation_data is None else 0.0
@@ -54,32 +55,34 @@ def fit_stream(
         )
         try:
             loop = estimator._loop(sample_scaled, held, seed, *parts, source=source)
-            same = {**identity(estimator, sample, held), "rows": str(len(stream))}
-            train(loop, loop.run if checkpoints is None else partial(checkpoints.run, loop, seed, same))
+            train(loop, checkpoints, seed, lambda: {**identity(estimator, sample, held), "rows": str(len(stream))})
         finally:
             source.close()
     estimator._close(loop)
 
 
-def as_stream(X: Any) -> Any:
-    """X as a stream, where it is a memory map or a file (.npy, .parquet) of 2 GB or more; else as it is."""
-    if isinstance(X, np.memmap) and X.nbytes >= LARGE:
-        return Stream(X)
+def as_stream(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Any:
+    """X as a stream, where it is a memory map or a file (.npy, .parquet) of 2 GB or more, and may be; else as it is."""
     named = isinstance(X, (str, Path)) and Path(X).suffix in (".npy", ".parquet") and os.path.isfile(X)
-    return Stream(X) if named and os.path.getsize(X) >= LARGE else X
+    size = os.path.getsize(X) if named else X.nbytes if isinstance(X, np.memmap) else 0
+    return Stream(X) if size >= LARGE and against_stream(estimator, y, sample_weight) is None else X
 
 
-def check_stream(estimator: Any, y: Any, sample_weight: Any, optimizer: Any) -> None:
-    """Raise where a stream cannot be what is asked for."""
+def against_stream(estimator: Any, y: Any, sample_weight: Any) -> DataError | UnsupportedError | None:
+    """Why the rows must be in memory, if they must."""
     if sample_weight is not None:
-        raise DataError(f"sample_weight must be None where X is a Stream, got {type(sample_weight).__name__}")
+        return DataError(f"sample_weight must be None where X is a Stream, got {type(sample_weight).__name__}")
     if y is not None and getattr(estimator, "takes_target", False):
-        raise DataError(f"y must be None where X is a Stream, got {type(y).__name__}")
-    if isinstance(optimizer, LBFGS):
-        raise UnsupportedError("optimizer LBFGS needs all rows at once, and X is a Stream")
+        return DataError(f"y must be None where X is a Stream, got {type(y).__name__}")
+    if isinstance(spec.resolve("optimizer", estimator.optimizer), LBFGS):
+        return UnsupportedError("optimizer LBFGS needs all rows at once, and X is a Stream")
+    if layout_of(np.empty((2, 2, 2)), estimator._encoder_given()) == "series":
+        return UnsupportedError(f"series need rows in memory, and X is a Stream, got encoder={estimator.encoder!r}")
     for name in ("patch_size", "augmentations"):
         if getattr(estimator, name, None):
-            raise UnsupportedError(f"{name} needs rows in memory, and X is a Stream, got {getattr(estimator, name)!r}")
+            given = getattr(estimator, name)
+            return UnsupportedError(f"{name} needs rows in memory, and X is a Stream, got {given!r}")
+    return None
 
 
 def held_rows(stream: Stream, share: float, seed: int) -> tuple[Tensor, np.ndarray | None]:

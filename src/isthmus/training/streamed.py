@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -134,9 +134,3 @@ class Streamed(Resident):
         breaks = (ordered.diff() != 1).nonzero().flatten() + 1
         for run, where in zip(ordered.tensor_split(breaks), place.tensor_split(breaks), strict=True):
             self.rows_here[where.to(self.rows_here.device)] = self.read(int(run[0]), int(run[-1]) + 1)
-
-    def chunks(self, size: int) -> Iterator[Batch]:
-        """All rows in order."""
-        for start, stop in self.sampler.blocks.tolist():  # type: ignore[attr-defined]
-            for first in range(start, stop, size):
-                yield Batch(self.read(first, min(first + size, stop)))
