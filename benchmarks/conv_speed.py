@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from speed import CLOCKS, matrix_peak
+from timed import machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -344,7 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     clock, cases = CLOCKS[options.clock], [case for case in CASES if case.name in options.cases]
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "torch": torch.__version__,
         "threads": options.threads,
         "clock": options.clock,

@@ -29,8 +29,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -42,11 +40,12 @@ from typing import Any, NamedTuple
 import torch
 from conv_speed import spread
 from speed import CLOCKS, matrix_peak
+from timed import Epochs, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 from translate import load
 
-from isthmus import Callback, RNNDecoder, RNNEncoder, Seq2Seq, TransformerDecoder, TransformerEncoder
+from isthmus import RNNDecoder, RNNEncoder, Seq2Seq, TransformerDecoder, TransformerEncoder
 from isthmus.nn.attention import attended
 from isthmus.text import TextTokenizer
 from isthmus.training.allocator import keep_freed_memory
@@ -110,19 +109,6 @@ class Numbers:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         return written([list(row) for row in ids])
-
-
-class Epochs(Callback):
-    """What each epoch of a `fit` took."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock, self.seconds = clock, list[float]()
-
-    def on_epoch_start(self, loop: Any) -> None:
-        self.started = self.clock()
-
-    def on_epoch_end(self, loop: Any) -> None:
-        self.seconds.append(self.clock() - self.started)
 
 
 def parts(kind: str) -> dict[str, Any]:
@@ -505,7 +491,7 @@ def main(given: Sequence[str] | None = None) -> None:
     clock, (train, test) = CLOCKS[options.clock], corpora()
     data = train.first(options.sentences)
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "torch": torch.__version__,
         "threads": options.threads,
         "clock": options.clock,

@@ -22,25 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from timed import CLOCKS
+from timed import CLOCKS, Epochs
 
-from isthmus import Callback, MLPEncoder, Stream, VariationalAutoencoder
+from isthmus import MLPEncoder, Stream, VariationalAutoencoder
 from isthmus.training.allocator import keep_freed_memory
 
 WIDTH, PIECE = 784, 32_768
-
-
-class Epochs(Callback):
-    """What each epoch took."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock, self.seconds = clock, list[float]()
-
-    def on_epoch_start(self, loop: Any) -> None:
-        self.started = self.clock()
-
-    def on_epoch_end(self, loop: Any) -> None:
-        self.seconds.append(self.clock() - self.started)
 
 
 def anonymous() -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +16,27 @@ import torch
 
 from isthmus import Callback, WeightAverage
 
-__all__ = ["CLOCKS", "Timed", "run_each"]
+__all__ = ["CLOCKS", "Epochs", "Timed", "machine", "run_each"]
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def machine() -> str:
+    """The processor's kind, the widest instructions that torch takes, and the cores."""
+    return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores"
+
+
+class Epochs(Callback):
+    """What each epoch of a `fit` took."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.seconds = clock, list[float]()
+
+    def on_epoch_start(self, loop: Any) -> None:
+        self.started = self.clock()
+
+    def on_epoch_end(self, loop: Any) -> None:
+        self.seconds.append(self.clock() - self.started)
 
 
 class Timed(Callback):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy import sparse
 
-from isthmus import Stream
+from isthmus import Stream, stream
 from isthmus.errors import DataError
 
 X = np.arange(230, dtype=np.float32).reshape(46, 5)
@@ -27,6 +27,11 @@ def npy(folder):
     return Stream(folder / "rows.npy", block=7)
 
 
+def npy_in_columns(folder):
+    np.save(folder / "columns.npy", np.asfortranarray(X))
+    return Stream(folder / "columns.npy", block=7)
+
+
 def table(folder, suffix):
     frame = pa.table({f"c{i}": X[:, i] for i in range(5)})
     if suffix == "parquet":
@@ -39,7 +44,8 @@ def table(folder, suffix):
 
 SOURCES = {
     "npy": npy,
-    "memory map": lambda folder: Stream(npy(folder)._read(0, 46), block=7),
+    "memory map": lambda folder: Stream(np.load(npy(folder).source, mmap_mode="r"), block=7),
+    "npy in columns": lambda folder: npy_in_columns(folder),
     "parquet": lambda folder: table(folder, "parquet"),
     "arrow": lambda folder: table(folder, "arrow"),
     "sparse": lambda folder: Stream(sparse.csr_matrix(X), block=7),
@@ -55,6 +61,23 @@ def test_blocks_are_the_rows_in_order(kind, tmp_path):
     assert [len(block) for block in blocks] == [7] * 6 + [4]
     assert np.array_equal(np.concatenate(blocks), X)
     assert np.array_equal(stream.read(8, 33), X[8:33])
+
+
+def test_blocks_of_a_table_are_whole_row_groups(tmp_path, monkeypatch):
+    path = table(tmp_path, "parquet").source
+    assert Stream(path).block == 46  # 4 MB would hold more rows than there are
+    monkeypatch.setattr(stream, "BLOCK", 20 * 25)
+    assert Stream(path).block == 20  # two groups of 10 rows of 20 bytes; 25 rows would cut the third
+    monkeypatch.setattr(stream, "BLOCK", 20 * 5)
+    assert Stream(path).block == 10
+
+
+def test_row_groups_that_are_too_large_are_named_with_what_mends_them(tmp_path, monkeypatch):
+    path = table(tmp_path, "parquet").source
+    monkeypatch.setattr(stream, "GROUP", 100)
+    monkeypatch.setattr(stream, "BLOCK", 60)
+    with pytest.warns(UserWarning, match="holds 10 rows .* for each block of 3; .* row groups of at most 5 rows"):
+        assert Stream(path).block == 3
 
 
 def test_columns_of_a_table(tmp_path):

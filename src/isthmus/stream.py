@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from isthmus.errors import DataError
 
 __all__ = ["Stream"]
 
-Read = Callable[[int, int], Any]
-BLOCK, WINDOW = 2**22, 2**26
-"""Bytes, of rows in float32."""
+Read = Callable[[int, int], np.ndarray]
+"""Rows start … stop − 1, copied."""
+BLOCK, WINDOW, GROUP = 2**22, 2**26, 2**27
+"""Bytes, of rows in float32: of a block, of a window, and of a row group that is a block of its own, at most."""
 SUFFIXES = (".npy", ".parquet", ".feather", ".arrow")
 
 
@@ -35,9 +38,16 @@ class Stream:
     columns : list of str, optional
         Of a table in a file; None: all.
     block : int, optional
-        Rows read in one piece; blocks come in an order of their own in each pass. None: 4 MB of float32.
+        Rows read in one piece; blocks come in an order of their own in each pass. None: 4 MB of float32; of a table,
+        whole row groups, as long as one is below 128 MB.
     window : int, optional
-        Rows among which those of a batch are drawn at random: the more, the better they are mixed. None: 64 MB.
+        Rows among which those of a batch are drawn at random: the more, the better they are mixed. None: 64 MB, or a
+        block.
+
+    Warns
+    -----
+    UserWarning
+        Where the row groups of a table are larger: each is decoded as a whole for every block of it.
 
     Raises
     ------
@@ -52,12 +62,25 @@ class Stream:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise DataError(f"Stream: {name} must be a whole number of at least 1, got {value!r}")
         self.source, self.columns = source, columns
-        self.n, self._read = _opened(source, columns)
+        self.n, self._read, group = _opened(source, columns)
         if self.n < 2:
             raise DataError(f"Stream: the source must hold at least 2 rows, got {self.n}")
         self.row_bytes = 4 * self.read(0, 1).size
-        self.block = min(block or max(1, BLOCK // self.row_bytes), self.n)
+        self.block = min(block or self._whole_groups(group), self.n)
         self.window = max(window or WINDOW // self.row_bytes, self.block)
+
+    def _whole_groups(self, group: int) -> int:
+        """Rows of a block of about 4 MB, whole row groups where there are such."""
+        least = max(1, BLOCK // self.row_bytes)
+        if group * self.row_bytes <= GROUP:
+            return max(group, least // group * group)
+        most = GROUP // self.row_bytes
+        warnings.warn(
+            f"Stream: a row group of {self.source} holds {group:,} rows and is decoded as a whole for each block of "
+            f"{least:,}; write the file with row groups of at most {most:,} rows",
+            stacklevel=3,
+        )
+        return least
 
     def __len__(self) -> int:
         return self.n
@@ -68,7 +91,7 @@ class Stream:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows start … stop − 1, an array of one's own."""
-        return np.array(_dense(self._read(start, min(stop, self.n))), copy=True)
+        return self._read(start, min(stop, self.n))
 
     def blocks(self, size: int | None = None) -> Iterator[np.ndarray]:
         """All rows in order, to transform or score them a block at a time."""
@@ -85,33 +108,47 @@ class Stream:
         return np.concatenate([self.read(int(start), int(start) + length) for start in starts])
 
 
-def _opened(source: Any, columns: list[str] | None) -> tuple[int, Read]:
-    """How many rows there are, and how they are read."""
+def _opened(source: Any, columns: list[str] | None) -> tuple[int, Read, int]:
+    """How many rows there are, how they are read, and how many are decoded at once at least."""
     if isinstance(source, (str, Path)):
         return _file(Path(source), columns)
     if columns is not None:
         raise DataError("Stream: columns must be None unless the source is a table in a file")
     if hasattr(source, "shape") and hasattr(source, "__getitem__"):
-        return int(source.shape[0]), lambda start, stop: source[start:stop]
+        return int(source.shape[0]), lambda start, stop: np.array(_dense(source[start:stop])), 1
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
-        return len(source), lambda start, stop: np.stack([_row(source[i]) for i in range(start, stop)])
+        return len(source), lambda start, stop: np.stack([_row(source[i]) for i in range(start, stop)]), 1
     raise DataError(
         f"Stream: source must be a path, something of n rows that can be cut, or a Dataset with a length, got "
         f"{type(source).__name__}"
     )
 
 
-def _file(path: Path, columns: list[str] | None) -> tuple[int, Read]:
+def _file(path: Path, columns: list[str] | None) -> tuple[int, Read, int]:
     if path.is_dir():
-        return _folder(path)
+        return *_folder(path), 1
     if path.suffix not in SUFFIXES:
         raise DataError(f"Stream: a path must end in one of {', '.join(SUFFIXES)}, or be a folder, got {str(path)!r}")
     if not path.is_file():
         raise DataError(f"Stream: no such file: {path}")
     if path.suffix == ".npy":
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return len(array), lambda start, stop: array[start:stop]
+        return _array(path)
     return _table(path, columns)
+
+
+def _array(path: Path) -> tuple[int, Read, int]:
+    """A .npy file, which is mapped for its form only: to read is faster than to fault page after page."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not array.flags.c_contiguous:
+        return len(array), lambda start, stop: np.array(array[start:stop]), 1
+    width, first = math.prod(array.shape[1:]), array.offset
+
+    def read(start: int, stop: int) -> np.ndarray:
+        at = first + start * width * array.itemsize
+        rows = np.fromfile(path, array.dtype, (stop - start) * width, offset=at)
+        return rows.reshape(stop - start, *array.shape[1:])
+
+    return len(array), read, 1
 
 
 def _folder(path: Path) -> tuple[int, Read]:
@@ -127,7 +164,7 @@ def _folder(path: Path) -> tuple[int, Read]:
     return len(files), read
 
 
-def _table(path: Path, columns: list[str] | None) -> tuple[int, Read]:
+def _table(path: Path, columns: list[str] | None) -> tuple[int, Read, int]:
     """By row groups, of which the last one read is kept."""
     try:
         import pyarrow as pa
@@ -167,7 +204,7 @@ def _table(path: Path, columns: list[str] | None) -> tuple[int, Read]:
             parts.append(rows(number)[max(0, start - first) : stop - first])
         return np.concatenate(parts)
 
-    return int(ends[-1]) if len(ends) else 0, read
+    return int(ends[-1]) if len(ends) else 0, read, max(sizes, default=1)
 
 
 def _columns(table: Any) -> list[Any]:

@@ -300,11 +300,11 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
     def _scaled(self, rows: Batch, name: str = "X") -> Batch:
         """The rows in the network's units, if those and the loss can hold them."""
         scaled = scale_rows(self.module_, rows)
-        check_finite(scaled.x, name)
+        ends = check_finite(scaled.x, name)
         if scaled.y is not None:
             name = "y" if name == "X" else name
-            check_finite(scaled.y, name)
-        check_targets(self.module_, scaled, name)
+            ends = check_finite(scaled.y, name)
+        check_targets(self.module_, scaled, name, ends)
         return scaled
 
     def _space(self, rows: Batch) -> Space:

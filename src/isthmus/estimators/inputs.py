@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -215,19 +216,25 @@ def check_same_sizes(x: Tensor, x_mask: Tensor | None, y_mask: Tensor | None, na
     raise DataError(f"{name}[{number}] must have the size of X[{number}], {wanted}, got {got}")
 
 
-def check_finite(scaled: Tensor, name: str) -> None:
-    """Raise `DataError` where finite values were scaled to infinity: too large for the network's numbers."""
-    if scaled.is_floating_point() and not all(end.isfinite() for end in scaled.aminmax()):
+def check_finite(scaled: Tensor, name: str) -> tuple[float, float] | None:
+    """The least and the greatest value, or `DataError` where scaling made infinite what was finite."""
+    if not scaled.is_floating_point():
+        return None
+    low, high = (float(end) for end in scaled.aminmax())
+    if not math.isfinite(low) or not math.isfinite(high):
         kind = str(scaled.dtype).removeprefix("torch.")
         raise DataError(f"{name} must hold numbers that {kind} can hold after scaling, got some that overflow it")
+    return low, high
 
 
-def check_targets(model: EncoderDecoder, scaled: Batch, name: str = "X") -> None:
-    """Raise `DataError` where a (scaled) target lies outside what the loss allows."""
+def check_targets(
+    model: EncoderDecoder, scaled: Batch, name: str = "X", ends: tuple[float, float] | None = None
+) -> None:
+    """Raise `DataError` where a (scaled) target, whose ends may be known, lies outside what the loss allows."""
     loss, values = model.loss, scaled.x if scaled.y is None else scaled.y
     if loss.bounds is None or not values.is_floating_point():
         return
-    low, high = (float(end) for end in values.aminmax())
+    low, high = ends or (float(end) for end in values.aminmax())
     inside = not loss.whole and loss.bounds[0] <= low <= high <= loss.bounds[1]  # one pass, where most data end
     if inside or allowed_rows(model, values).all():
         return

@@ -58,7 +58,8 @@ def scale_rows(model: EncoderDecoder, rows: Batch) -> Batch:
 
     def scale(values: Tensor) -> Tensor:
         size = min(SCALED_AT_ONCE, max(1, 2**20 // values[0].numel()))
-        return torch.cat([model.scale(chunk.to(device))[0] for chunk in values.split(size)])
+        chunks = [model.scale(chunk.to(device))[0] for chunk in values.split(size)]
+        return chunks[0].contiguous() if len(chunks) == 1 else torch.cat(chunks)
 
     x = scale(rows.x)
     y = rows.y if rows.y is None else scale(rows.y) if model.scales_target else rows.y.to(device)

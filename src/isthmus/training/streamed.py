@@ -89,7 +89,8 @@ class Streamed(Resident):
         self.next_rows = sample.x.new_empty(room, *sample.x.shape[1:])
         self.rows_here = sample.x.new_empty(room + sampler.batch_size, *sample.x.shape[1:])
         self.ahead: Future[Tensor] | None = None
-        self.reader = ThreadPoolExecutor(1, "isthmus reader")
+        # one thread, or else two teams of OpenMP would wait for each other's turn on the processor
+        self.reader = ThreadPoolExecutor(1, "isthmus reader", torch.set_num_threads, (1,))
         self.fresh = True
 
     def next(self) -> Batch:
