@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Self
 
 import torch
@@ -18,14 +19,12 @@ LEAST_RANGE = 0.5
 """Of a column that is learnt as it is beside standardised ones."""
 
 
-class UnitScaler(Scaler):
-    """scaled = (x − shift) / scale, with shift 0 and scale 1: the data as they are (``scale=None``).
+class _Affine(Scaler):
+    """scaled = (x − shift) / scale, by the last axis.
 
     Both are held in float64, so that large offsets (a time in seconds) lose no digits before the
     network's float32.
     """
-
-    formula: ClassVar[str] = "x"
 
     shift: Tensor
     scale: Tensor
@@ -38,9 +37,9 @@ class UnitScaler(Scaler):
         self.register_buffer("scale", torch.ones(width, dtype=torch.float64))
         return self
 
+    @abstractmethod
     def statistics(self, x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """shift and scale of the columns of ``(n, width)``, in float64."""
-        return torch.zeros_like(x[0]), torch.ones_like(x[0])
 
     def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Self:
         shift, scale = self.statistics(*observed(x, mask, weight))
@@ -50,8 +49,6 @@ class UnitScaler(Scaler):
         return self
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        if type(self) is UnitScaler:
-            return x, mask
         return (x - self.shift) / self.scale, mask
 
     def inverse(self, x: Tensor) -> Tensor:
@@ -61,7 +58,19 @@ class UnitScaler(Scaler):
         return sum_features((-self.scale.log()).expand_as(x), mask)
 
 
-class StandardScaler(UnitScaler):
+class UnitScaler(_Affine):
+    """The data as they are (``scale=None``): shift 0 and scale 1."""
+
+    formula: ClassVar[str] = "x"
+
+    def statistics(self, x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(x[0]), torch.ones_like(x[0])
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        return x, mask
+
+
+class StandardScaler(_Affine):
     """(x − mean) / deviation of each column (of the last axis); constant columns are only centred."""
 
     formula: ClassVar[str] = "(x − mean) / std"
@@ -73,7 +82,7 @@ class StandardScaler(UnitScaler):
         return mean, batch_mean((x - mean).square(), weight).sqrt()
 
 
-class MinMaxScaler(UnitScaler):
+class MinMaxScaler(_Affine):
     """(x − min) / (max − min) of each column, so that the training rows lie in [0, 1].
 
     Other rows may lie outside. A loss that asks for [0, 1] counts them as they are.
