@@ -14,11 +14,12 @@ from typing import Any
 
 from isthmus.errors import FileError, UnsupportedError
 from isthmus.persistence import describe, load, save
-from isthmus.report import Section, Subject, Table, build_sections, write_report
+from isthmus.persistence.layout import HISTORY, LEARNT, SPEC, WEIGHTS
+from isthmus.report import Chapter, Section, Subject, Table, build_sections, write_page
 
 __all__ = ["card", "from_pretrained", "push_to_hub"]
 
-FILES = ("model.safetensors", "history.json", "learnt.json", "spec.json")
+FILES = (WEIGHTS, HISTORY, LEARNT, SPEC)
 
 
 def from_pretrained(
@@ -67,14 +68,14 @@ def from_pretrained(
 def push_to_hub(
     estimator: Any,
     repo_id: str,
-    X: Any = None,
-    y: Any = None,
+    X: Any,
+    y: Any,
     *,
-    private: bool | None = None,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    license: str | None = None,
-    message: str = "Upload a model of isthmus",
+    private: bool | None,
+    revision: str | None,
+    token: str | bool | None,
+    license: str | None,
+    message: str,
 ) -> str:
     """Upload a fitted estimator with its card; see `Exporting.push_to_hub`."""
     hub = _hub()
@@ -83,8 +84,9 @@ def push_to_hub(
         save(estimator, folder)
         sections = [] if X is None else build_sections(Subject(estimator, X, y))
         (folder / "README.md").write_text(card(folder, repo_id, sections, license), encoding="utf-8")
-        if X is not None:
-            write_report(estimator, X, folder / "report.html", y)
+        if sections:
+            name = type(estimator).__name__
+            write_page(folder / "report.html", f"{name}: what it learnt", [Chapter("model", name, sections)])
         try:
             api = hub.HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)

@@ -54,14 +54,18 @@ class Exported(NamedTuple):
 def export(
     estimator: Any,
     path: str | os.PathLike[str],
-    X: Any = None,
-    method: str | None = None,
-    format: str = "onnx",
-    quantize: str | None = None,
-    overwrite: bool = False,
+    X: Any,
+    method: str | None,
+    format: str,
+    quantize: str | None,
+    overwrite: bool,
 ) -> Exported:
     """Write one method of a fitted estimator as a file; see `Exporting.export`."""
-    allowed = {"format": choice(list(ENDINGS)), "quantize": optional(choice(["int8"])), "overwrite": instance(bool, "")}
+    allowed = {
+        "format": choice(list(ENDINGS)),
+        "quantize": optional(choice(["int8"])),
+        "overwrite": instance(bool, "True or False"),
+    }
     check_parameters("export", {"format": format, "quantize": quantize, "overwrite": overwrite}, allowed)
     if quantize is not None and format != "onnx":
         raise UnsupportedError("export: quantize needs format='onnx'")

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from isthmus import adapters
 from isthmus.errors import UnsupportedError
-from isthmus.objective import log_weights
 from isthmus.training.rng import shared_noise
-from isthmus.types import Batch, Noise, Space
+from isthmus.types import Batch, Space
 
 __all__ = ["METHODS", "Graph", "free_axes"]
 
@@ -122,7 +121,7 @@ def _scores(detector: Any, n_axes: int) -> Compute:
     def compute(x: Tensor) -> Tensor:
         rows = Batch(x)
         if by_draws:
-            scores = _elbo(model, rows, noise) + member._log_volume(rows)
+            scores = member._elbo_rows(rows, SCORE_DRAWS, noise) + member._log_volume(rows)
         else:
             scores = detector._score_rows(member, rows)
         possible = scores.isfinite()
@@ -136,14 +135,6 @@ def _scores(detector: Any, n_axes: int) -> Compute:
 def _outliers(detector: Any, n_axes: int) -> Compute:
     scores, offset = _scores(detector, n_axes), detector.offset_
     return lambda x: torch.where(scores(x) >= offset, 1, -1)
-
-
-def _elbo(model: Any, rows: Batch, noise: Noise) -> Tensor:
-    trace = model(rows, SCORE_DRAWS, False, noise)
-    log_w = log_weights(trace, model)
-    if trace.latent.kl is not None:
-        log_w = log_w + trace.latent.log_ratio - trace.latent.kl.flatten(1).sum(1)
-    return log_w.view(-1, SCORE_DRAWS).mean(1)
 
 
 class _Constant:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from isthmus.types import wide
+
 __all__ = ["Written", "beam_search", "drawn", "likeliest", "unrolled", "write"]
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -150,7 +152,7 @@ def beam_search(
 
 def _log_p(logits: Tensor, classes: Tensor) -> Tensor:
     """log p of these classes ``(B, k)``, float64; sums over steps lose nothing."""
-    logits = logits.float() if logits.dtype != torch.float64 else logits
+    logits = wide(logits)
     return (logits.gather(1, classes.to(logits.device)) - logits.logsumexp(-1, keepdim=True)).double()
 
 
