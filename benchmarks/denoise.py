@@ -120,7 +120,7 @@ def draw(model: DenoisingAutoencoder, test: dict[str, np.ndarray], path: Path, s
     for axes in panels.flat:
         axes.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
     plt.close(figure)
 
 
