@@ -19,6 +19,7 @@ from isthmus.nn.conv import (
     channels_last_view,
     dimensions,
     downsampled,
+    in_place,
     normalized,
     with_condition,
 )
@@ -100,7 +101,7 @@ class ConvDecoder(Decoder):
             raise ShapeError("conv decoder unfolds a vector to one size; for a free size the code must be a map")
         self.start = (*start, first)
         self.unfold = nn.Linear(space.shape[-1] + space.condition, size)
-        self.activate = activation_of(self.activation)
+        self.activate = in_place(activation_of(self.activation))
         self.levels = nn.ModuleList(
             UpLevel(self, dims, width, after, last=number == len(self.channels))
             for number, (width, after) in enumerate(pairwise((*self.channels, width_out or 1)), start=1)
@@ -136,7 +137,7 @@ class UpLevel(nn.Module):
         self.blocks = nn.Sequential(*[ResidualBlock(dims, width, style) for _ in range(like.residual_blocks)])
         self.up = Upsample(dims, width, after, like.kernel_size, like.stride, like.upsampling)
         self.normalization = normalized(dims, after, None if last else like.normalization)
-        self.activation = activation_of(None if last else like.activation)
+        self.activation = in_place(activation_of(None if last else like.activation))
 
     def forward(self, x: Tensor, sizes: Sequence[int | None]) -> Tensor:
         return self.activation(self.normalization(self.up(self.blocks(x), sizes)))  # type: ignore[no-any-return]
