@@ -69,6 +69,9 @@ class UnitScaler(_Affine):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         return x, mask
 
+    def inverse(self, x: Tensor) -> Tensor:
+        return x
+
 
 class StandardScaler(_Affine):
     """(x − mean) / deviation of each column (of the last axis); constant columns are only centred."""
