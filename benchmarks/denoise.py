@@ -50,6 +50,20 @@ def load(choose: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         return train, {name: archive[name] for name in archive.files}
 
 
+def at_scales(images: np.ndarray, scales: list[float]) -> np.ndarray:
+    """The images at each scale, as the paper trained on them (bicubic), mirrored at their ends to one size."""
+    from PIL import Image
+
+    side, every = images.shape[1], []
+    for scale in scales:
+        small = round(side * scale)
+        around = ((side - small) // 2, side - small - (side - small) // 2)
+        for image in images:
+            resized = np.asarray(Image.fromarray(image).resize((small, small), Image.Resampling.BICUBIC))
+            every.append(np.pad(resized, around, mode="reflect"))
+    return np.stack(every)
+
+
 def noisy(images: dict[str, np.ndarray], sigma: float, seed: int = 0) -> list[np.ndarray]:
     """Each image with its own noise, float32; image i's does not depend on the others."""
     return [
@@ -141,6 +155,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--patch", type=int, default=64)
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="1 0.9 0.8 0.7 in the paper")
     parser.add_argument("--images", type=int, default=400, help="train on the first so many")
     parser.add_argument("--choose", action="store_true", help="hold out 32 training images, and leave Set12 alone")
     parser.add_argument("--resume", action="store_true", help="go on from the last report's epoch")
@@ -161,13 +176,13 @@ def main(given: list[str] | None = None) -> None:
 
     timed = Timed(options.minutes, options.every, average, measure, options.checkpoint, options.resume, options.clock)
     model.set_params(callbacks=[average, timed])
-    model.fit(train[: options.images])
+    model.fit(at_scales(train[: options.images], options.scales))
     found = {sigma: score(model, test, sigma) for sigma in SIGMAS}
     result = {
         "setting": f"blind U-Net {options.channels}, {options.blocks} {'residual ' if options.residual else ''}blocks, "
         f"{options.merge}, {sum(p.numel() for p in model.module_.parameters()):,} parameters, patches of "
         f"{options.patch}, batch {options.batch}, {options.loss.replace('_', ' ')}, "
-        f"Adam {options.learning_rate:g}, cosine to 1 %",
+        f"Adam {options.learning_rate:g}, cosine to 1 %, images at scales {options.scales}",
         "tested_on": "32 held-out training images" if options.choose else "Set12",
         "threads": options.threads,
         "clock": options.clock,

@@ -74,6 +74,8 @@ class DenoisingAutoencoder(PictureEstimator):
             if not fits(clean.shape[1:], self._sample_shape):
                 raise DataError(f"{name} must hold samples of X's shape {self._sample_shape}, got {clean.shape[1:]}")
         target, y_mask = self._read_masked(clean, name=name)
+        if len(target) != len(x):
+            raise DataError(f"{name} must hold one for each of the {len(x)} rows of X, got {len(target)}")
         if target.shape != x.shape:
             raise DataError(f"{name} must have X's shape {tuple(x.shape)}, got {tuple(target.shape)}")
         check_same_sizes(x, mask, y_mask, "y")
