@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from isthmus.nn import convolution
-from isthmus.nn.conv import channels_first_view
+from isthmus.nn.conv import ConvBlock, Style, channels_first_view
 from isthmus.nn.convolution import Conv2d, ConvTranspose2d, kernel_gradient
 
 
@@ -105,3 +105,22 @@ def test_a_strided_kernel_of_one_position_reads_what_it_needs_alone(channels):
     torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
     for found, true in ((layer.weight, weight), (layer.bias, bias), (x, wide)):
         torch.testing.assert_close(found.grad.double(), true.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("normalization", [None, "batch"])
+@pytest.mark.parametrize(("dims", "kernel", "stride"), [(1, 3, 1), (2, 3, 1), (2, 5, 2), (2, 1, 2), (3, 3, 2)])
+def test_a_block_predicts_in_fewer_passes_what_its_layers_give(normalization, dims, kernel, stride):
+    torch.manual_seed(0)
+    block = ConvBlock(dims, 3, 5, Style(kernel, normalization), stride)
+    x = torch.randn(4, 3, *[9] * dims)
+    for _ in range(3):
+        block(x)  # moves the statistics
+    block.eval()
+    layers = block.activation(block.normalization(block.convolution(x)))
+    before = x.clone()
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), layers, rtol=1e-5, atol=1e-6)
+    assert torch.equal(x, before)
+    if normalization is None:
+        with torch.no_grad():
+            assert torch.equal(block(x), layers)

@@ -8,7 +8,7 @@ no size is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from isthmus.checks import Check, choice, instance, integer, integers, number, optional
 from isthmus.errors import ShapeError
-from isthmus.nn.convolution import Conv2d, ConvTranspose2d
+from isthmus.nn.convolution import Conv2d, ConvTranspose2d, rectified
 from isthmus.nn.mlp import ACTIVATIONS, activation_of
 
 __all__ = [
@@ -47,7 +47,6 @@ CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: Conv2d, 3: nn.Conv3d}
 POOL: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 ONE_SIDED = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 GROUP_WIDTH = 8
 """Channels of a group in group normalisation (as many groups as give whole ones)."""
@@ -183,26 +182,31 @@ class ConvBlock(nn.Module):
 
     def __init__(self, dims: int, width_in: int, width: int, style: Style, stride: int | Sequence[int] = 1) -> None:
         super().__init__()
-        self.convolve, self.stride, self.padding = CONVOLVE[dims], per_axis(stride, dims), style.kernel_size // 2
+        stride, padding = per_axis(stride, dims), style.kernel_size // 2
         bias = style.normalization is None
-        self.convolution = CONV[dims](width_in, width, style.kernel_size, self.stride, self.padding, bias=bias)
+        self.convolution = CONV[dims](width_in, width, style.kernel_size, stride, padding, bias=bias)
         self.normalization = normalized(dims, width, style.normalization)
-        self.folds = style.normalization == "batch"
+        self.folds = style.normalization in (None, "batch")
         self.activation = in_place(activation_of(style.activation))
         if bias:
             start_(self.convolution, style.activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.folds and not self.training:
-            return self.activation(self._folded(x))  # type: ignore[no-any-return]
-        return self.activation(self.normalization(self.convolution(x)))  # type: ignore[no-any-return]
+        if self.training or torch.is_grad_enabled() or not self.folds:
+            return self.activation(self.normalization(self.convolution(x)))  # type: ignore[no-any-return]
+        kernel, shift = self._folded()
+        if isinstance(self.activation, nn.ReLU):
+            return rectified(self.convolution, x, kernel, shift)
+        return self.activation(self.convolution._conv_forward(x, kernel, shift))  # type: ignore[no-any-return, operator]
 
-    def _folded(self, x: Tensor) -> Tensor:
-        norm = self.normalization
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias, with the normalisation in them."""
+        norm, kernel, bias = self.normalization, self.convolution.weight, self.convolution.bias
+        if isinstance(norm, nn.Identity):
+            return kernel, bias  # type: ignore[return-value]
         factor = norm.weight * (norm.running_var + norm.eps).rsqrt()  # type: ignore[operator]
-        kernel = self.convolution.weight * factor.view(-1, *[1] * (x.dim() - 1))  # type: ignore[operator]
-        shift = norm.bias - norm.running_mean * factor  # type: ignore[operator]
-        return self.convolve(x, kernel, shift, self.stride, self.padding)
+        kernel = kernel * factor.view(-1, *[1] * (kernel.dim() - 1))  # type: ignore[operator, union-attr]
+        return kernel, norm.bias - norm.running_mean * factor  # type: ignore[operator, return-value]
 
 
 def normalized(dims: int, width: int, name: str | None) -> nn.Module:
