@@ -10,7 +10,8 @@ medians and quartiles over the rounds, ratios taken round by round.
 
 On our side stands the whole `fit`, as written and replayed, and `reconstruct`. The hand-written loop is the
 best that we can write (resident tensor, fused Adam, nothing read back in a step; batch normalisation folded to
-predict), once contiguous and once in channels_last; the plain loop is that of the tutorials (DataLoader, Adam,
+predict), contiguous, in channels_last, and on a processor with AMX also trained in bfloat16, which `fit` takes by
+itself there; the plain loop is that of the tutorials (DataLoader, Adam,
 ``loss.item()``). These three have our network. MONAI's `UNet` and `BasicUNet` are other networks, in the plain
 loop, so what is compared is equal work: images a second times FLOPs an image, counted for all by
 `torch.utils.flop_counter`.
@@ -44,6 +45,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus import Autoencoder, ConvEncoder, UNetEncoder
 from isthmus.training.allocator import keep_freed_memory
+from isthmus.training.precision import has_matrix_tiles
 
 Predict = Callable[[], object]
 Train = Callable[["Case", np.ndarray, int], Predict]
@@ -178,8 +180,8 @@ def isthmus(compile: bool | str, case: Case, X: np.ndarray, epochs: int) -> Pred
     return partial(estimator(case, epochs, compile).fit(X).reconstruct, X)
 
 
-def hand_written(layout: str, case: Case, X: np.ndarray, epochs: int) -> Predict:
-    """The best eager loop a specialist writes."""
+def hand_written(layout: str, case: Case, X: np.ndarray, epochs: int, bf16: bool = False) -> Predict:
+    """The best eager loop a specialist writes; products in bfloat16, where asked, to train."""
     form = LAYOUTS[layout]
     model = network(case).to(memory_format=form)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
@@ -188,7 +190,9 @@ def hand_written(layout: str, case: Case, X: np.ndarray, epochs: int) -> Predict
         losses = []
         for index in torch.randperm(len(data)).split(case.batch):
             x = data.index_select(0, index)
-            loss = F.mse_loss(model(x), x)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                output = model(x)
+            loss = F.mse_loss(output.float(), x)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -231,6 +235,8 @@ def contestants(case: Case) -> tuple[dict[str, Train], dict[str, str]]:
     """Those that take part, and why others do not."""
     runs: dict[str, Train] = {"isthmus": partial(isthmus, False), "isthmus_replay": partial(isthmus, "replay")}
     runs |= {f"hand_written_{layout}": partial(hand_written, layout) for layout in LAYOUTS}
+    if has_matrix_tiles():
+        runs["hand_written_bf16"] = partial(hand_written, "channels_last", bf16=True)
     runs["plain"] = partial(plain, network)
     skipped = {}
     for build in (monai_unet, monai_basic_unet) if case.kind == "unet" else ():
