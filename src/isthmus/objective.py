@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isthmus.checks import check_parameters, integer, number
 from isthmus.errors import UnsupportedError
 from isthmus.model import EncoderDecoder
+from isthmus.nn.share import all_rows, own_rows
 from isthmus.nn.statistics import batch_mean
 from isthmus.part import Penalty
 from isthmus.types import Batch, Noise, Trace
@@ -130,13 +131,14 @@ class Trimmed(Objective):
         """The rows' weights with 0 for those left out; every shape is fixed, so that it traces."""
         if not self.training:
             return weight
-        weight = torch.ones_like(total) if weight is None else weight
+        own = torch.ones_like(total) if weight is None else weight
+        weight, total = all_rows(own), all_rows(total)
         order = total.argsort()
         before = weight[order].cumsum(0) - weight[order]  # the weight of all better rows
         share = torch.where(self.steps < self.after, 1.0, 1.0 - self.fraction) * (1 - 1e-6)
         self.steps.add_(1)
         kept = before < share * weight.sum()
-        return weight * kept[order.argsort()]
+        return own * own_rows(kept[order.argsort()])
 
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "kept"]
+from isthmus.nn.share import drawn, n_rows
+
+__all__ = ["Dropout", "by_torch", "kept"]
 
 LEVELS = 2**16
 
@@ -36,9 +38,21 @@ def kept(x: Tensor, p: float) -> Tensor:
     """x with a random share p of its numbers set to zero and the rest divided by 1 − p."""
     dropped = round(p * LEVELS)
     if x.device.type != "cpu" or dropped in (0, LEVELS):
-        return torch.nn.functional.dropout(x, p)
-    n = x.numel()
-    draws = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)  # four 16-bit numbers each
+        return by_torch(x, p)
     wide = torch.promote_types(x.dtype, torch.float32)  # bfloat16 cannot tell the draws apart
-    keep = draws.view(torch.int16)[:n].view(x.shape).to(wide).ge_(dropped - LEVELS // 2)  # ones and zeros
+    keep = drawn(x, _sixteen_bits).to(wide).ge_(dropped - LEVELS // 2)  # ones and zeros
     return x * keep.mul_(LEVELS / (LEVELS - dropped)).to(x.dtype)
+
+
+def by_torch(x: Tensor, p: float) -> Tensor:
+    """The same by PyTorch's own draws."""
+    if n_rows(x) == len(x):
+        return torch.nn.functional.dropout(x, p)
+    return x * drawn(x, lambda like: torch.nn.functional.dropout(torch.ones_like(like), p))
+
+
+def _sixteen_bits(like: Tensor) -> Tensor:
+    """A random 16-bit number for each of these, four by one draw."""
+    n = like.numel()
+    draws = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)
+    return draws.view(torch.int16)[:n].view(like.shape)

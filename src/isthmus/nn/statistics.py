@@ -1,4 +1,4 @@
-"""Statistics of a batch, in the one place that several processes will have to agree in."""
+"""Statistics of a batch, in the one place that several processes have to agree in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.nn.share import n_rows, reduce
 from isthmus.types import wide
 
 __all__ = ["batch_mean", "observed", "position_mean", "quantiles", "unit_means"]
@@ -16,9 +17,10 @@ __all__ = ["batch_mean", "observed", "position_mean", "quantiles", "unit_means"]
 def batch_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     """Σ w v / Σ w over the batch (the first axis); rows of weight zero do not count."""
     if weight is None:
-        return values.mean(0)
+        n = n_rows(values)
+        return values.mean(0) if n == len(values) else reduce(values.sum(0)) / n
     shaped = weight.view(-1, *[1] * (values.dim() - 1))
-    return (values * shaped).sum(0) / weight.sum()
+    return reduce((values * shaped).sum(0)) / reduce(weight.sum())
 
 
 def unit_means(z: Tensor, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
@@ -30,7 +32,7 @@ def unit_means(z: Tensor, weight: Tensor | None = None, mask: Tensor | None = No
     if weight is not None:
         counts = counts * weight.view(-1, *[1] * (counts.dim() - 1))
     axes = tuple(range(z.dim() - 1))
-    return (z * counts.unsqueeze(-1)).sum(axes) / counts.sum()
+    return reduce((z * counts.unsqueeze(-1)).sum(axes)) / reduce(counts.sum())
 
 
 def position_mean(h: Tensor, mask: Tensor | None = None) -> Tensor:

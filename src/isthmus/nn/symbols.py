@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import ShapeError
+from isthmus.nn.share import drawn
 from isthmus.types import Latent, Seen, Space
 
 __all__ = ["Symbols", "positions_to_write", "require_sequence", "without"]
@@ -44,7 +45,7 @@ class Symbols(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.word_dropout > 0 and not x.is_floating_point():
-            lost = torch.rand(x.shape, device=x.device) < self.word_dropout
+            lost = drawn(x, lambda like: torch.rand(like.shape, device=like.device)) < self.word_dropout
             x = torch.where(lost & (x < self.classes), self.blank, x)
         vectors: Tensor = self.table(x)
         return vectors * self.scale if isinstance(self.table, nn.Embedding) else vectors

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from isthmus.nn.share import drawn
+
 __all__ = ["own_words", "teacher_forced"]
 
 
@@ -32,5 +34,5 @@ def own_words(teacher: Tensor, said: Tensor, share: Tensor) -> Tensor:
     what was said earlier; Bengio et al. 2015 go step by step.
     """
     own = torch.cat([teacher[:, :1], said[:, :-1].to(teacher.dtype)], 1)
-    swapped = torch.rand(teacher.shape[:2], device=teacher.device) < share
+    swapped = drawn(teacher, lambda like: torch.rand(like.shape[:2], device=like.device)) < share
     return torch.where(swapped if teacher.dim() == 2 else swapped.unsqueeze(-1), own, teacher)
