@@ -32,6 +32,7 @@ _HOMES = {
         "WeightAverage",
         "WeightSchedule",
     ],
+    "isthmus.training.launching": ["launch"],
     "isthmus.training.trackers": ["CSVLogger", "MLflow", "TensorBoard"],
     "isthmus.model": ["EncoderDecoder"],
     "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed"],

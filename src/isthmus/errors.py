@@ -6,6 +6,7 @@ IsthmusError
 ├── ShapeError       two parts do not fit each other                  (also ValueError)
 ├── UnsupportedError this model cannot do that, by its nature         (also ValueError, AttributeError)
 ├── TrainingError    training cannot go on (the objective is not finite)
+│   └── ContactError another process that trains the same model is gone
 ├── ExportError      a file for other programs does not give what the model gives (also RuntimeError)
 ├── CheckpointError  a folder of checkpoints cannot be held, read or written   (also OSError)
 └── FileError        a saved model cannot be read or written          (also ValueError)
@@ -13,6 +14,7 @@ IsthmusError
 
 __all__ = [
     "CheckpointError",
+    "ContactError",
     "DataError",
     "ExportError",
     "FileError",
@@ -46,6 +48,10 @@ class UnsupportedError(IsthmusError, ValueError, AttributeError):
 
 class TrainingError(IsthmusError, RuntimeError):
     """Training cannot go on, for instance since the objective is no longer finite."""
+
+
+class ContactError(TrainingError):
+    """Another process that trains the same model was killed, failed or does not answer."""
 
 
 class ExportError(IsthmusError, RuntimeError):

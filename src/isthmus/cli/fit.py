@@ -50,6 +50,7 @@ def fit(
     from isthmus.cli.arrays import check_standing, read_rows
     from isthmus.cli.values import estimator_named, parse_settings, settle
     from isthmus.persistence import check_path
+    from isthmus.training.launching import launch
 
     check_standing(out, overwrite, "a model")
     check_path(out, overwrite)
@@ -62,9 +63,7 @@ def fit(
     arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
     arguments |= {"resume": True} if resume else {}
     pair = (read_rows(data), None) if target is None else _pair(data, target, ("DATA", "--target"))
-    _train(model, pair, arguments, quiet)
-    model.save(out, overwrite=overwrite)
-    _tell(model, out, as_json)
+    launch(_train_and_save, model, pair, arguments, quiet, out, overwrite, as_json)
 
 
 def _keep_checkpoints(model: Any, folder: Path) -> None:
@@ -103,6 +102,24 @@ def _pair(data: str, target: str, names: tuple[str, str]) -> tuple[Any, Any]:
     if holds_images(data) and holds_images(target):
         return data, target
     return read_rows(data, names[0]), read_rows(target, names[1])
+
+
+def _train_and_save(
+    model: Any,
+    data: tuple[Any, Any],
+    arguments: dict[str, Any],
+    quiet: bool,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Fit, by all processes that torchrun has started, of which the first saves and tells."""
+    from isthmus.training.processes import current
+
+    _train(model, data, arguments, quiet)
+    if current().is_first:
+        model.save(out, overwrite=overwrite)
+        _tell(model, out, as_json)
 
 
 def _train(model: Any, data: tuple[Any, Any], arguments: dict[str, Any], quiet: bool) -> None:

@@ -348,7 +348,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         if not isinstance(optimizer, LBFGS):
             check_batch_size(self.module_, source)
         n_epochs = self.max_epochs if max_epochs is None else max_epochs
-        objective = self._objective(n_epochs * source.steps_per_epoch)
+        objective = self._objective(n_epochs * source.steps_per_epoch * self.accumulate)
         step = TrainStep(self.module_, objective.to(self._device))
         self._check_monitor(step, source, held)
         callbacks = [*callbacks_of(self.callbacks), *self._validators(held)]
@@ -371,6 +371,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             validation=None if held is None else self._held_source(held),
             callbacks=callbacks,
             seed=seed + 3,
+            accumulate=self.accumulate,
         )
 
     def _validators(self, held: Batch | None) -> list[Callback]:

@@ -20,6 +20,7 @@ from isthmus.part import Part
 from isthmus.schedules import Schedule
 from isthmus.text import TOKENIZERS, TextTokenizer, Tokenizer
 from isthmus.training.callbacks import Callback
+from isthmus.training.processes import current
 from isthmus.training.trackers import callbacks_of
 
 __all__ = ["Parameters", "seed_of"]
@@ -64,7 +65,11 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     clip_norm : float or None
         Limit of the gradients' joint norm.
     batch_size : int
-        Rows a step, at most all of them.
+        Rows a step, at most all of them; over all processes, where there are several (`isthmus.launch`).
+    accumulate : int
+        Parts of a batch that run one after the other before the weights move, to save memory: the same step but for
+        rounding. What is taken over a batch (KL sparsity's mean activations, free bits, batch normalisation, ``trim``)
+        is then taken over a part.
     max_epochs : int
     validation_fraction : float
         Share of the rows held out, if there are at least 50 and no ``validation_data``; 0 holds out none.
@@ -113,6 +118,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     schedule: Any = "cosine"
     clip_norm: float | None = None
     batch_size: int = 128
+    accumulate: int = 1
     max_epochs: int = 200
     validation_fraction: float = 0.1
     patience: int | None = 20
@@ -142,6 +148,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         "schedule": optional(instance(str, "the name of a schedule"), instance(Schedule, "an object of that kind")),
         "clip_norm": optional(number(0, open_low=True)),
         "batch_size": integer(1),
+        "accumulate": integer(1),
         "max_epochs": integer(1),
         "validation_fraction": number(0, 1, open_high=True),
         "patience": optional(integer(1)),
@@ -202,7 +209,8 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         return torch.device(self.device)
 
     def _seed(self) -> int:
-        return seed_of(self.random_state)
+        seed = seed_of(self.random_state)
+        return current().first(lambda: seed)
 
 
 def seed_of(random_state: Any) -> int:

@@ -42,9 +42,13 @@ def _normalizes_over_batch_or_map(layer: nn.Module) -> bool:
 
 
 def train(loop: Loop, checkpoints: Checkpoints | None, seed: int, identity: Callable[[], Mapping[str, str]]) -> None:
-    """Run the loop, with checkpoints where there are any, and one thread where the network is too small for two."""
+    """Run the loop, with checkpoints where there are any, and one thread where the network is too small for two.
+
+    Several processes begin together, once they have found that they were given the same.
+    """
     rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
-    with fitting_threads(loop.step, rows):
+    loop.processes.meet({} if loop.processes.alone else identity())
+    with fitting_threads(loop.step, rows), loop.processes.contact():
         if checkpoints is None:
             loop.run()
         else:

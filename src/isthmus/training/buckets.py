@@ -102,6 +102,7 @@ class Buckets(Resident):
     """
 
     one_shape = False
+    by_number = False
 
     def __init__(self, rows: Batch, batch_size: int, seed: int, batch_tokens: int | None = None) -> None:
         super().__init__(rows, batch_size, seed)

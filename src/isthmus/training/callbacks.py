@@ -33,6 +33,8 @@ class Callback:
 
     changes_weights: ClassVar[bool] = False
     """Whether the weights depend on it, so that a run which goes on must have it as it was."""
+    everywhere: ClassVar[bool] = True
+    """Whether each of several processes calls it; else the first alone, as what writes or tells."""
 
     def on_fit_start(self, loop: Loop) -> None:
         """Before the first step."""
@@ -216,6 +218,8 @@ class Binarize(Callback):
 
 class Progress(Callback):
     """A bar on stderr with the epoch, the objective and the time left (rich)."""
+
+    everywhere = False
 
     def on_fit_start(self, loop: Loop) -> None:
         from rich.console import Console

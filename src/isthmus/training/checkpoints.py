@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,7 @@ from isthmus.errors import CheckpointError
 from isthmus.training.checkpoint_files import Saved, newest, write
 from isthmus.training.fingerprint import compare, versions, warn_of_other_bits
 from isthmus.training.folder_lock import locked
+from isthmus.training.processes import current
 from isthmus.training.signals import Deferred
 from isthmus.training.threads import threads
 
@@ -34,7 +36,7 @@ TIMES_ITS_COST, LATEST = 50, 60.0
 
 
 class Checkpoints:
-    """The checkpoints of one run in one folder; a context that holds the folder.
+    """The checkpoints of one run in one folder; a context that holds the folder, and of several processes in the first.
 
     Parameters
     ----------
@@ -57,23 +59,30 @@ class Checkpoints:
         self._writer: threading.Thread | None = None
         self._failure: Exception | None = None
         self._signals = Deferred()
+        self._processes = current()
+        self._lock: AbstractContextManager[None] = nullcontext()
         self._cost, self._time, self._place = 0.0, 0.0, (0, 0)
         self._head: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
+        self.saved = self._processes.first(self._held)
+        return self
+
+    def _held(self) -> Saved | None:
+        """Hold the folder; the newest checkpoint in it."""
         self._lock = locked(self.folder)
         self._lock.__enter__()
         try:
-            self.saved = newest(self.folder)
-            if self.saved is not None and not self.resume:
+            saved = newest(self.folder)
+            if saved is not None and not self.resume:
                 raise CheckpointError(
-                    f"checkpoint_dir {str(self.folder)!r} holds a run at step {self.saved.head['step']}: "
+                    f"checkpoint_dir {str(self.folder)!r} holds a run at step {saved.head['step']}: "
                     "pass resume=True to go on with it, or name another folder"
                 )
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
-        return self
+        return saved
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
@@ -113,6 +122,7 @@ class Checkpoints:
 
     def after_step(self, loop: Loop) -> None:
         """Write one if it is due, in the background; end the run where it was told to, or where writing fails."""
+        self._signals.waiting = self._processes.largest(self._signals.waiting or 0) or None
         if self._signals.waiting is not None:
             self._end(loop)
         if self._failure is not None:
@@ -134,6 +144,9 @@ class Checkpoints:
 
     def _write(self, loop: Loop) -> None:
         """Copy the state now, and write the copy while training goes on."""
+        if not self._processes.is_first:
+            self._place = _place(loop)
+            return
         self._join()
         started = time.monotonic()
         state, head = loop.state.state_dict(), {**self._head, "step": loop.state.n_steps}

@@ -10,6 +10,7 @@ import torch
 
 from isthmus.errors import CheckpointError
 from isthmus.training.precision import has_matrix_tiles
+from isthmus.training.processes import current
 
 __all__ = ["compare", "versions", "warn_of_other_bits"]
 
@@ -33,11 +34,12 @@ def compare(folder: Path, saved: Mapping[str, str], given: Mapping[str, str]) ->
 def versions(device: torch.device) -> dict[str, str]:
     """What the same numbers of the same run may differ by, in their last bits."""
     processor = torch.backends.cpu.get_cpu_capability() + (" with AMX" if has_matrix_tiles() else "")
-    return {"torch": torch.__version__, "processor": processor, "device": device.type}
+    told = {"torch": torch.__version__, "processor": processor, "device": device.type}
+    return told | {"number of processes": str(current().size)}
 
 
 def warn_of_other_bits(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
     """A run goes on elsewhere, but not in silence."""
     for name, value in now.items():
-        if saved[name] != value:
+        if saved.get(name, value) != value:
             logger.warning("%s was %s and is %s: the run goes on, its last bits may differ", name, saved[name], value)

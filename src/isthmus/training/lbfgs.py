@@ -76,6 +76,10 @@ def _refuse(loop: Loop) -> None:
     """What would change the result of mini-batch steps, and would be passed over in silence here."""
     if loop.clip_norm is not None:
         raise ParameterError(f"clip_norm must be None with optimizer LBFGS, got {loop.clip_norm!r}")
+    if loop.accumulate > 1:
+        raise ParameterError(f"accumulate must be 1 with optimizer LBFGS, got {loop.accumulate!r}")
+    if not loop.processes.alone:
+        raise ParameterError("optimizer must be 'adam', 'adamw' or 'sgd' with several processes, got LBFGS")
     if loop.precision == "bf16-mixed":
         raise ParameterError("precision must be '32-true' or '64-true' with optimizer LBFGS, got 'bf16-mixed'")
     owners = [hook.__self__ for hook in loop.hooks("after_step")]  # type: ignore[attr-defined]

@@ -6,12 +6,15 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from isthmus.errors import ParameterError, TrainingError
-from isthmus.objective import TrainStep
+from isthmus.nn.share import sharing
+from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import LBFGS, Optimizer
 from isthmus.part import Part
 from isthmus.schedules import Schedule
@@ -19,8 +22,10 @@ from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoints
 from isthmus.training.evaluation import evaluate
 from isthmus.training.lbfgs import lbfgs_epoch
+from isthmus.training.processes import current
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
+from isthmus.training.sharing import shared_step
 from isthmus.training.state import TrainState
 from isthmus.training.step import Run, compiled_step, eager_step, replayed_step
 
@@ -52,6 +57,8 @@ class Loop:
         Called in order.
     seed : int
         Of the validation's noise and of L-BFGS's.
+    accumulate : int
+        Parts of a batch that run one after the other before the weights move.
     """
 
     def __init__(
@@ -69,11 +76,13 @@ class Loop:
         validation: Resident | None = None,
         callbacks: Sequence[Callback] = (),
         seed: int = 0,
+        accumulate: int = 1,
     ) -> None:
         self.step, self.source, self.validation = step, source, validation
         self.optimizer, self.schedule, self.clip_norm = optimizer, schedule, clip_norm
         self.base_rate, self.max_epochs, self.precision, self.compile = learning_rate, max_epochs, precision, compile
         self.callbacks, self.seed = list(callbacks), seed
+        self.accumulate, self.processes = accumulate, current()
         self.checkpoints: Checkpoints | None = None
         self.parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
         device = self.parameters[0].device
@@ -105,6 +114,7 @@ class Loop:
                 run_epoch()
                 self._close_epoch(started)
                 self._tell("on_epoch_end")
+                state.stop = self.processes.first(lambda: state.stop)
                 if self.checkpoints is not None:
                     self.checkpoints.after_step(self)
             if self.checkpoints is not None:
@@ -120,23 +130,44 @@ class Loop:
 
     def _minibatch_epoch(self) -> Callable[[], None]:
         state, schedule, after_step = self.state, self.schedule, self.hooks("after_step")
-        run = self._make_run()
+        following, run = self._make_shared_run() if self._shares else (self.source.next, self._make_run())
 
         def epoch() -> None:
             end = (state.epoch + 1) * self.source.steps_per_epoch
             while state.n_steps < end:
                 if schedule is not None:
                     state.learning_rate.fill_(self.base_rate * schedule.factor(state.n_steps, self.total_steps))
-                state.note(run(self.source.next(), state.learning_rate))
+                state.note(run(following(), state.learning_rate))
                 state.n_steps += 1
                 if after_step:
                     rate = float(state.learning_rate)
-                    for hook in after_step:
-                        hook(rate)
+                    with sharing(self.processes.everywhere()):
+                        for hook in after_step:
+                            hook(rate)
                 if self.checkpoints is not None:
                     self.checkpoints.after_step(self)
 
         return epoch
+
+    @property
+    def _shares(self) -> bool:
+        """Whether a batch is shared out."""
+        return self.accumulate > 1 or not self.processes.alone
+
+    def _make_shared_run(self) -> tuple[Callable[[], Any], Callable[[Any, Tensor], Terms]]:
+        """Where shares of the next batch come from, and what runs them."""
+        size, least = self.source.sampler.batch_size, self.accumulate * self.processes.size
+        if self.source.one_shape and size < least:
+            raise ParameterError(f"batch_size must be at least {least}, a row for each process and part, got {size}")
+        if self.compile in ("replay", True):
+            told = "with accumulate or several processes"
+            raise ParameterError(f"compile must be 'auto' or False {told}, got {self.compile!r}")
+        logger.info("%d rows a step, in %d parts, by %d processes", size, self.accumulate, self.processes.size)
+        run = shared_step(
+            self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision, self.processes,
+            self.source.slice(0, 2),
+        )  # fmt: skip
+        return partial(self.source.next_shares, partial(self.processes.shares, parts=self.accumulate)), run
 
     def _make_run(self) -> Run:
         reason = self._against_replay()
@@ -173,7 +204,7 @@ class Loop:
                 f"(now {self.base_rate:g}), set clip_norm=1.0, or look for extreme values in the data"
             )
         if self.validation is not None:
-            held = evaluate(self.step, self.validation, self.seed, self.precision)
+            held = evaluate(self.step, self.validation, self.seed, self.precision, processes=self.processes)
             means |= {f"val_{name}": value for name, value in held.items()}
         state.epoch += 1
         rate = float(state.learning_rate)
@@ -196,4 +227,5 @@ class Loop:
 
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            if self.processes.is_first or callback.everywhere:
+                getattr(callback, event)(self)

@@ -50,6 +50,8 @@ class Patches(Resident):
         Built here, applied in this order.
     """
 
+    by_number = False
+
     def __init__(
         self,
         rows: Batch,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from isthmus.nn.share import Share
 from isthmus.types import Batch
 
 __all__ = ["Resident", "Sampler", "batches_ahead", "content_order"]
@@ -79,6 +80,8 @@ class Resident:
 
     one_shape = True
     """Whether every training batch has the shape of the first."""
+    by_number = True
+    """Whether a batch is rows by their numbers and no more, so that some of it can be had without the rest."""
 
     def __init__(self, rows: Batch, batch_size: int, seed: int) -> None:
         self.rows = rows
@@ -110,6 +113,14 @@ class Resident:
             block = self._block = _Block(gathered, order, start, versions)
         first = start - block.start
         return block.rows.map(lambda field: field[first : first + size])
+
+    def next_shares(self, share_out: Callable[[int], list[Share]]) -> list[tuple[Share, Batch]]:
+        """Of the next training batch, the rows of each share."""
+        if self.by_number:
+            index = self.sampler.next()
+            return [(share, share.weighed(self.take(share.own(index)))) for share in share_out(len(index))]
+        batch = self.next()
+        return [(share, share.weighed(batch.map(share.own))) for share in share_out(len(batch.x))]
 
     def take(self, index: Tensor) -> Batch:
         """These rows."""

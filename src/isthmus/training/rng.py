@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isthmus.types import Noise
 
-__all__ = ["isolated_rng", "reseed", "seeded_noise", "shared_noise"]
+__all__ = ["generators", "isolated_rng", "reseed", "seeded_noise", "set_generators", "shared_noise"]
 
 _LOCK = threading.RLock()
 
@@ -30,6 +30,18 @@ def reseed(seed: int, device: torch.device | None = None) -> None:
     torch.default_generator.manual_seed(seed)
     if device is not None and device.type == "cuda":
         torch.cuda.manual_seed(seed)
+
+
+def generators(device: torch.device) -> list[Tensor]:
+    """The states of torch's generators, of the processor and of this device."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_generators(states: list[Tensor], device: torch.device) -> None:
+    """Put them back."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def seeded_noise(seed: int) -> Noise:

@@ -13,6 +13,7 @@ from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory
 from isthmus.training.callbacks import Callback
 from isthmus.training.resident import Sampler
+from isthmus.training.rng import generators, set_generators
 
 __all__ = ["TrainState"]
 
@@ -62,7 +63,7 @@ class TrainState:
                 "learning_rate": self.learning_rate,
                 "sampler": self.sampler.state_dict(),
                 "callbacks": [callback.state_dict() for callback in self.remembering],
-                "rng": _generators(self.learning_rate.device),
+                "rng": generators(self.learning_rate.device),
                 "search": self.search,
                 "log": self.logged(),
                 **{name: getattr(self, name) for name in _PLAIN},
@@ -84,7 +85,7 @@ class TrainState:
         for callback, saved in zip(self.remembering, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
         device = self.learning_rate.device
-        _set_generators(state["rng"], device)
+        set_generators(state["rng"], device)
         self.log, self.columns = [], {name: column.to(device) for name, column in state["log"].items()}
         for name in _PLAIN:
             setattr(self, name, state[name])
@@ -131,14 +132,3 @@ def _copy(tree: Any, device: torch.device | None = None) -> Any:
     if isinstance(tree, (list, tuple)):
         return [_copy(value, device) for value in tree]
     return tree
-
-
-def _generators(device: torch.device) -> list[Tensor]:
-    """The states of torch's generators, of the processor and of this device."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_generators(states: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)

@@ -82,6 +82,8 @@ class Streamed(Resident):
     sampler : BlockSampler
     """
 
+    by_number = False
+
     def __init__(self, read: Callable[[int, int], Tensor], sample: Batch, sampler: BlockSampler) -> None:
         super().__init__(sample, sampler.batch_size, 0)
         self.read, self.sampler = read, sampler  # type: ignore[assignment]

@@ -35,6 +35,8 @@ class Tracker(Callback):
     A run that goes on from a checkpoint begins with the epochs that it has behind it.
     """
 
+    everywhere = False
+
     def begin(self, loop: Loop) -> None:
         """Before the first step; what it raises ends the training before it begins."""
 
