@@ -13,6 +13,7 @@ from isthmus import (
     ConvEncoder,
     Dense,
     GaussianNoise,
+    L1Weights,
     MLPEncoder,
     RNNEncoder,
     SparseAutoencoder,
@@ -20,6 +21,7 @@ from isthmus import (
 )
 from isthmus.errors import ParameterError
 from isthmus.training.processes import current
+from stopped import Crash
 
 X = np.random.default_rng(0).normal(size=(90, 6)).astype(np.float32)
 SMALL = {"max_epochs": 3, "batch_size": 18, "random_state": 0, "validation_fraction": 0.2}
@@ -44,6 +46,17 @@ class Killed(Callback):
     def on_epoch_end(self, loop):
         if loop.state.epoch == self.epoch and current().rank == current().size - 1 > 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Moments(Callback):
+    """What share of Adam's moments this process has."""
+
+    def on_epoch_end(self, loop):
+        moments = loop.state.memory.get("mean")
+        if moments is None:  # SGD
+            return
+        here = sum((moment.to_local() if hasattr(moment, "to_local") else moment).numel() for moment in moments)
+        self.share = here / sum(moment.numel() for moment in moments)
 
 
 def models(**more):
@@ -119,3 +132,17 @@ def fit_in(folder, epoch=None, resume=False):
     callbacks = [] if epoch is None else [Killed(epoch)]
     model = models(checkpoint_dir=folder, checkpoint_every=1, callbacks=callbacks)["noisy"]
     return told(model.fit(X, resume=resume))
+
+
+def fit_cut(folder):
+    """Where each process has a part of the weights: all models, one in parts, one that stops and goes on."""
+    moments = Moments()
+    fits = fit_all(callbacks=[moments])
+    fits["in parts"] = told(models(accumulate=3)["noisy"].fit(X))
+    proximal = [L1Weights(0.01, proximal=True)]
+    fits["proximal"] = told(Autoencoder(encoder="mlp", penalties=proximal, **SMALL).fit(X))
+    try:
+        models(checkpoint_dir=folder, callbacks=[Crash(2)])["noisy"].fit(X)
+    except RuntimeError:
+        fits["resumed"] = told(models(checkpoint_dir=folder)["noisy"].fit(X, resume=True))
+    return fits, moments.share

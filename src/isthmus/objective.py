@@ -156,8 +156,12 @@ class TrainStep(nn.Module):
         super().__init__()
         self.model = model
         self.objective = objective
-        for penalty in objective.penalties:
-            penalty.attach(model)  # type: ignore[operator]
+        self.attach()
+
+    def attach(self) -> None:
+        """Show the penalties the model, whose parameters they may keep."""
+        for penalty in self.objective.penalties:
+            penalty.attach(self.model)  # type: ignore[operator]
 
     def forward(self, batch: Batch, noise: Noise = torch.randn_like, *, corrupt: bool = True) -> tuple[Tensor, Terms]:
         trace = self.model(

@@ -276,7 +276,8 @@ class Penalty(Part):
         return self
 
     def attach(self, model: nn.Module) -> None:
-        """Called once with the model that is about to be trained, for a hook that moves its weights."""
+        """Called with the model that is about to be trained, and where its parameters become other tensors, for a
+        hook that moves its weights."""
 
     @abstractmethod
     def forward(self, trace: Trace, model: nn.Module, noise: Noise = torch.randn_like) -> Tensor: ...

@@ -163,6 +163,18 @@ def test_three_processes_with_uneven_shares_and_parts():
 
 @several
 @pytest.mark.slow
+def test_two_processes_with_a_part_of_the_weights_each(tmp_path):
+    by_two, share = isthmus.launch(together.fit_cut, tmp_path / "two", processes=2, strategy="fsdp")
+    by_one, whole = together.fit_cut(tmp_path / "one")
+    assert by_two.keys() == by_one.keys() >= {"in parts", "proximal", "resumed"}
+    for name, told in by_one.items():
+        assert_close(told, by_two[name])
+    assert whole == 1.0
+    assert 0.4 < share < 0.6
+
+
+@several
+@pytest.mark.slow
 def test_maps_and_unequal_series():
     by_two = isthmus.launch(together.fit_shapes, processes=2)
     for name, told in together.fit_shapes().items():

@@ -33,6 +33,8 @@ logger = logging.getLogger("isthmus")
 
 TIMES_ITS_COST, LATEST = 50, 60.0
 """A checkpoint is due once the time since the last is so many times its cost, and after 60 s in any case."""
+DUE = 1024
+"""What says so to the other processes, above the number of any signal."""
 
 
 class Checkpoints:
@@ -122,16 +124,21 @@ class Checkpoints:
 
     def after_step(self, loop: Loop) -> None:
         """Write one if it is due, in the background; end the run where it was told to, or where writing fails."""
-        self._signals.waiting = self._processes.largest(self._signals.waiting or 0) or None
+        agreed = self._processes.largest((self._signals.waiting or 0) + DUE * self._is_due(loop))
+        self._signals.waiting = agreed % DUE or None
         if self._signals.waiting is not None:
             self._end(loop)
         if self._failure is not None:
             self._join()
-        if self.every is not None:
-            if loop.state.n_steps - self._place[0] >= self.every:
-                self._write(loop)
-        elif time.monotonic() - self._time >= min(TIMES_ITS_COST * self._cost, LATEST) and not self._writing():
+        if agreed >= DUE:
             self._write(loop)
+
+    def _is_due(self, loop: Loop) -> bool:
+        """Whether it is time for one; of several processes the first has the clock."""
+        if self.every is not None:
+            return loop.state.n_steps - self._place[0] >= self.every
+        waited = time.monotonic() - self._time >= min(TIMES_ITS_COST * self._cost, LATEST)
+        return waited and not self._writing() and self._processes.is_first
 
     def finish(self, loop: Loop) -> None:
         """The last one, where the run has moved since, and until it is on the disk."""
@@ -144,13 +151,16 @@ class Checkpoints:
 
     def _write(self, loop: Loop) -> None:
         """Copy the state now, and write the copy while training goes on."""
-        if not self._processes.is_first:
-            self._place = _place(loop)
+        self._place = _place(loop)
+        if not self._processes.is_first and not loop.is_cut:
             return
         self._join()
         started = time.monotonic()
-        state, head = loop.state.state_dict(), {**self._head, "step": loop.state.n_steps}
+        with loop.gathered():
+            state, head = loop.state.state_dict(), {**self._head, "step": loop.state.n_steps}
         copied = time.monotonic() - started
+        if not self._processes.is_first:
+            return
 
         def run() -> None:
             begun = time.monotonic()
@@ -162,7 +172,7 @@ class Checkpoints:
 
         self._writer = threading.Thread(target=run, name="isthmus checkpoint")
         self._writer.start()
-        self._time, self._place = time.monotonic(), _place(loop)
+        self._time = time.monotonic()
 
     def _writing(self) -> bool:
         return self._writer is not None and self._writer.is_alive()

@@ -16,19 +16,30 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from isthmus.checks import check_parameters, integer, number, optional
+from isthmus.checks import check_parameters, choice, integer, number, optional
 from isthmus.errors import ContactError, IsthmusError, ParameterError, TrainingError, UnsupportedError
 from isthmus.training.processes import current, joined
 
 __all__ = ["launch"]
 
 T = TypeVar("T")
+ALLOWED = {
+    "processes": optional(integer(1)),
+    "strategy": choice(["ddp", "fsdp"]),
+    "timeout": number(0, open_low=True),
+}
 
 for name in ("lightning_fabric.utilities.distributed", "lightning_fabric.utilities.rank_zero"):
     logging.getLogger(name).setLevel(logging.WARNING)  # which process is which, and how many, by each
 
 
-def launch(function: Callable[..., T], *arguments: Any, processes: int | None = None, timeout: float = 60.0) -> T:
+def launch(
+    function: Callable[..., T],
+    *arguments: Any,
+    processes: int | None = None,
+    strategy: str = "ddp",
+    timeout: float = 60.0,
+) -> T:
     """Call ``function(*arguments)`` in several processes, in which estimators are fitted by all together.
 
     ``isthmus.launch(Autoencoder().fit, X, processes=2)`` gives the fitted estimator. Under torchrun, in the pods of a
@@ -44,6 +55,9 @@ def launch(function: Callable[..., T], *arguments: Any, processes: int | None = 
         What it is called with.
     processes : int, optional
         How many to start on this machine. None: those that a launcher has started, else this one alone.
+    strategy : {"ddp", "fsdp"}
+        "ddp": each process has all of the model. "fsdp": between steps it has its part of the weights, and its part of
+        gradients and optimiser's memory always (`isthmus.training.sharded`).
     timeout : float
         Seconds that a process waits in training for one that does not answer.
 
@@ -59,25 +73,25 @@ def launch(function: Callable[..., T], *arguments: Any, processes: int | None = 
     ContactError
         Where a process was killed, or did not answer in time.
     """
-    given = {"processes": processes, "timeout": timeout}
-    check_parameters("launch", given, {"processes": optional(integer(1)), "timeout": number(0, open_low=True)})
+    given = {"processes": processes, "strategy": strategy, "timeout": timeout}
+    check_parameters("launch", given, ALLOWED)
     if not current().alone:
         return function(*arguments)
     if dist.is_available() and dist.is_initialized():
-        return _together(function, arguments, processes)
+        return _together(function, arguments, processes, strategy)
     if (there := int(os.environ.get("WORLD_SIZE", 1))) > 1 and "RANK" in os.environ:
         _join_the_launched(there, timeout)
-        return _together(function, arguments, processes)
+        return _together(function, arguments, processes, strategy)
     if processes in (None, 1):
         return function(*arguments)
-    return _in_new_processes(function, arguments, processes or 1, timeout)
+    return _in_new_processes(function, arguments, processes or 1, strategy, timeout)
 
 
-def _together(function: Callable[..., T], arguments: tuple[Any, ...], processes: int | None) -> T:
+def _together(function: Callable[..., T], arguments: tuple[Any, ...], processes: int | None, strategy: str) -> T:
     if processes not in (None, dist.get_world_size()):
         there = dist.get_world_size()
         raise ParameterError(f"launch: processes must be None or {there}, which were started, got {processes!r}")
-    with joined():
+    with joined(strategy):
         return function(*arguments)
 
 
@@ -88,7 +102,7 @@ def _fabric(devices: int, machines: int, timeout: float, environment: Any = None
     """Lightning Fabric's DDP: one process a GPU where there are enough, else on the processor."""
     try:
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise UnsupportedError("several processes need Lightning Fabric: pip install 'isthmus[distributed]'") from error
     on_gpus = torch.cuda.device_count() >= devices
@@ -115,7 +129,8 @@ def _join_the_launched(there: int, timeout: float) -> None:
 
 
 def _environment() -> Any:
-    from lightning_fabric.plugins.environments import KubeflowEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.kubeflow import KubeflowEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     return TorchElasticEnvironment() if TorchElasticEnvironment.detect() else KubeflowEnvironment()
 
@@ -123,11 +138,13 @@ def _environment() -> Any:
 # ---------------------------------------------------------------------- new processes
 
 
-def _in_new_processes(function: Callable[..., T], arguments: tuple[Any, ...], processes: int, timeout: float) -> T:
+def _in_new_processes(
+    function: Callable[..., T], arguments: tuple[Any, ...], processes: int, strategy: str, timeout: float
+) -> T:
     fabric = _fabric(processes, 1, timeout)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            fabric.launch(_call, function, arguments, Path(folder))
+            fabric.launch(_call, function, arguments, strategy, Path(folder))
         except ProcessExitedException as error:
             how = signal.Signals(-error.exit_code).name if error.exit_code < 0 else f"status {error.exit_code}"
             raise ContactError(f"process {error.error_index} of {processes} ended by {how}") from error
@@ -146,10 +163,10 @@ def _in_new_processes(function: Callable[..., T], arguments: tuple[Any, ...], pr
     return result
 
 
-def _call(fabric: Any, function: Callable[..., Any], arguments: tuple[Any, ...], folder: Path) -> None:
+def _call(fabric: Any, function: Callable[..., Any], arguments: tuple[Any, ...], strategy: str, folder: Path) -> None:
     """In a new process: call the function, and leave what it gave, or its error, in the folder."""
     result, error = None, None
-    with joined() as processes:
+    with joined(strategy) as processes:
         try:
             result = function(*arguments)
         except IsthmusError as raised:

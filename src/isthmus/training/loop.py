@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from isthmus.training.lbfgs import lbfgs_epoch
 from isthmus.training.processes import current
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
+from isthmus.training.sharded import gathered, sharded
 from isthmus.training.sharing import shared_step
 from isthmus.training.state import TrainState
 from isthmus.training.step import Run, compiled_step, eager_step, replayed_step
@@ -82,7 +84,7 @@ class Loop:
         self.optimizer, self.schedule, self.clip_norm = optimizer, schedule, clip_norm
         self.base_rate, self.max_epochs, self.precision, self.compile = learning_rate, max_epochs, precision, compile
         self.callbacks, self.seed = list(callbacks), seed
-        self.accumulate, self.processes = accumulate, current()
+        self.accumulate, self.processes, self.is_cut = accumulate, current(), False
         self.checkpoints: Checkpoints | None = None
         self.parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
         device = self.parameters[0].device
@@ -106,17 +108,8 @@ class Loop:
         try:
             if state.n_steps == 0:
                 self._before_fit()
-            run_epoch = lbfgs_epoch(self) if isinstance(self.optimizer, LBFGS) else self._minibatch_epoch()
-            while state.epoch < self.max_epochs and state.stop is None:
-                started = time.perf_counter()
-                self._tell("on_epoch_start")
-                self.step.train()
-                run_epoch()
-                self._close_epoch(started)
-                self._tell("on_epoch_end")
-                state.stop = self.processes.first(lambda: state.stop)
-                if self.checkpoints is not None:
-                    self.checkpoints.after_step(self)
+            with sharded(self) if self.processes.cut_weights else nullcontext():
+                self._epochs()
             if self.checkpoints is not None:
                 self.checkpoints.finish(self)
             if state.best_weights is not None:
@@ -125,6 +118,20 @@ class Loop:
             self.step.eval()
             self._tell("on_fit_end")
         return state
+
+    def _epochs(self) -> None:
+        state = self.state
+        run_epoch = lbfgs_epoch(self) if isinstance(self.optimizer, LBFGS) else self._minibatch_epoch()
+        while state.epoch < self.max_epochs and state.stop is None:
+            started = time.perf_counter()
+            self._tell("on_epoch_start")
+            self.step.train()
+            run_epoch()
+            self._close_epoch(started)
+            self._tell("on_epoch_end")
+            state.stop = self.processes.first(lambda: state.stop)
+            if self.checkpoints is not None:
+                self.checkpoints.after_step(self)
 
     # ------------------------------------------------------------------ one epoch
 
@@ -226,6 +233,11 @@ class Loop:
                 hook(trace)
 
     def _tell(self, event: str) -> None:
-        for callback in self.callbacks:
-            if self.processes.is_first or callback.everywhere:
-                getattr(callback, event)(self)
+        with self.gathered():
+            for callback in self.callbacks:
+                if self.processes.is_first or callback.everywhere:
+                    getattr(callback, event)(self)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Within it the model has all weights, where each process has a part of them."""
+        return gathered(self.step) if self.is_cut else nullcontext()

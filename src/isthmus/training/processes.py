@@ -38,10 +38,12 @@ class Processes:
     ----------
     rank, size : int
         Which of how many.
+    strategy : {"ddp", "fsdp"}
+        Whether each has all weights and their gradients' mean, or a part of them: see `isthmus.training.sharded`.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, rank: int = 0, size: int = 1, strategy: str = "ddp") -> None:
+        self.rank, self.size, self.strategy = rank, size, strategy
 
     @property
     def alone(self) -> bool:
@@ -52,6 +54,11 @@ class Processes:
     def is_first(self) -> bool:
         """Whether this one writes and tells."""
         return self.rank == 0
+
+    @property
+    def cut_weights(self) -> bool:
+        """Whether each has a part of the weights."""
+        return self.strategy == "fsdp" and not self.alone
 
     # ------------------------------------------------------------------ what all agree in
 
@@ -141,7 +148,7 @@ class Processes:
 
         ``unused`` says that a parameter may get no gradient.
         """
-        if self.alone:
+        if self.alone or self.cut_weights:
             return module
         device = next(module.parameters()).device
         ids = None if device.type == "cpu" else [torch.cuda.current_device()]
@@ -151,7 +158,16 @@ class Processes:
 
     def without_exchange(self, module: nn.Module) -> AbstractContextManager[Any]:
         """Within it a backward pass adds to this process's gradient alone."""
+        if self.cut_weights:
+            return _kept_apart(module)
         return nullcontext() if self.alone else module.no_sync()  # type: ignore[operator]
+
+
+@contextmanager
+def _kept_apart(module: Any) -> Iterator[None]:
+    module.set_requires_gradient_sync(False)
+    yield
+    module.set_requires_gradient_sync(True)
 
 
 class _Sum(torch.autograd.Function):
@@ -183,9 +199,9 @@ def current() -> Processes:
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined(strategy: str = "ddp") -> Iterator[Processes]:
     """Within it estimators are fitted by all processes of `torch.distributed`'s group."""
-    token = _CURRENT.set(Processes(dist.get_rank(), dist.get_world_size()))
+    token = _CURRENT.set(Processes(dist.get_rank(), dist.get_world_size(), strategy))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Grad strides do not match")  # of kernels with one channel: no error

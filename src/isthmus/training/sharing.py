@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,9 @@ def shared_step(
         Two rows, by which parameters that get no gradient are found.
     """
     parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
-    module = processes.wrapped(step, unused=not _reaches_all(step, parameters, sample))
+    unused = not processes.cut_weights and not _reaches_all(step, parameters, sample)
+    module = processes.wrapped(step, unused)
+    own_memory = {name: _here(tensors) for name, tensors in memory.items()}
     noise, device, layers = by_rows(), parameters[0].device, layers_of_batch(step)
 
     def run(parts: Sequence[Part], learning_rate: Tensor) -> Terms:
@@ -62,7 +65,7 @@ def shared_step(
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         with torch.no_grad():
             clipped = gradients if clip_norm is None else clip_gradients(gradients, clip_norm)
-            optimizer.update(parameters, clipped, memory, learning_rate)
+            optimizer.update(_here(parameters), _here(clipped), own_memory, learning_rate)
         for parameter in parameters:
             parameter.grad = None
         return terms
@@ -81,6 +84,12 @@ def _weights(parts: Sequence[Part], processes: Processes) -> Sequence[float | Te
         weight = processes.sum(torch.stack(sums))
         return list(weight / weight.sum())
     return [(share.last - share.first) / share.n for share, _ in parts]
+
+
+@torch.no_grad()
+def _here(tensors: Sequence[Any]) -> list[Tensor]:
+    """What this process has of them, where they are cut: optimisers work number by number."""
+    return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
 
 
 def _reaches_all(step: TrainStep, parameters: Sequence[Tensor], sample: Batch) -> bool:

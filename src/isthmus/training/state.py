@@ -15,7 +15,7 @@ from isthmus.training.callbacks import Callback
 from isthmus.training.resident import Sampler
 from isthmus.training.rng import generators, set_generators
 
-__all__ = ["TrainState"]
+__all__ = ["TrainState", "whole"]
 
 TOGETHER = 64
 """Steps whose terms are kept apart."""
@@ -124,9 +124,14 @@ class TrainState:
 _PLAIN = ("n_steps", "epoch", "history", "best_value", "best_epoch", "stop")
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor; where it is cut over processes, all of it, for which all of them must ask."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
 def _copy(tree: Any, device: torch.device | None = None) -> Any:
     if isinstance(tree, Tensor):
-        return tree.detach().to(device, copy=True)
+        return whole(tree.detach()).to(device, copy=True)
     if isinstance(tree, dict):
         return {key: _copy(value, device) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
