@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import torch
@@ -46,6 +47,14 @@ class Killed(Callback):
     def on_epoch_end(self, loop):
         if loop.state.epoch == self.epoch and current().rank == current().size - 1 > 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Asleep(Callback):
+    """The last process is for a long time elsewhere."""
+
+    def on_epoch_end(self, loop):
+        if current().rank == current().size - 1:
+            time.sleep(600)
 
 
 class Moments(Callback):
@@ -132,6 +141,11 @@ def fit_in(folder, epoch=None, resume=False):
     callbacks = [] if epoch is None else [Killed(epoch)]
     model = models(checkpoint_dir=folder, checkpoint_every=1, callbacks=callbacks)["noisy"]
     return told(model.fit(X, resume=resume))
+
+
+def fit_and_sleep():
+    """A run of which one process does not go on."""
+    return told(models(callbacks=[Asleep()])["noisy"].fit(X))
 
 
 def fit_cut(folder):

@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -142,12 +143,13 @@ def _in_new_processes(
     function: Callable[..., T], arguments: tuple[Any, ...], processes: int, strategy: str, timeout: float
 ) -> T:
     fabric = _fabric(processes, 1, timeout)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
+        folder, failure = Path(place), None
         try:
-            fabric.launch(_call, function, arguments, strategy, Path(folder))
+            fabric.launch(_call, function, arguments, strategy, folder)
         except ProcessExitedException as error:
             how = signal.Signals(-error.exit_code).name if error.exit_code < 0 else f"status {error.exit_code}"
-            raise ContactError(f"process {error.error_index} of {processes} ended by {how}") from error
+            failure = ContactError(f"process {error.error_index} of {processes} ended by {how}")
         except ProcessRaisedException as error:
             told = str(error).strip().splitlines()[-1]
             raise TrainingError(f"process {error.error_index} of {processes} failed: {told}") from error
@@ -155,10 +157,10 @@ def _in_new_processes(
             raise ParameterError(
                 f"launch: function and arguments must be what a new process can import or unpickle: {error}"
             ) from error
-        made = [_read(Path(folder) / str(rank)) for rank in range(processes)]
-    errors = sorted((error for _, error in made if error is not None), key=lambda e: isinstance(e, ContactError))
-    if errors:
-        raise errors[0]
+        made = [_read(path) for path in sorted(folder.glob("[0-9]*"))]
+    errors = [error for _, error in made if error is not None]
+    if errors or failure:
+        raise min([*errors, *([failure] if failure else [])], key=lambda error: isinstance(error, ContactError))
     result: T = made[0][0]
     return result
 
@@ -171,8 +173,12 @@ def _call(fabric: Any, function: Callable[..., Any], arguments: tuple[Any, ...],
             result = function(*arguments)
         except IsthmusError as raised:
             error = raised
-    with (folder / str(processes.rank)).open("wb") as file:
+    beside, path = folder / f".{processes.rank}", folder / f"{processes.rank:06d}"
+    with beside.open("wb") as file:
         pickle.dump((result if processes.is_first else None, error), file)
+    beside.replace(path)
+    if isinstance(error, ContactError):
+        sys.exit(1)  # so that those which hang are ended
 
 
 def _read(path: Path) -> tuple[Any, IsthmusError | None]:
