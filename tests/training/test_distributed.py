@@ -20,7 +20,7 @@ from torch import nn
 import isthmus
 import together
 from isthmus import Autoencoder
-from isthmus.errors import ContactError, ParameterError, TrainingError
+from isthmus.errors import ContactError, ParameterError, TrainingError, UnsupportedError
 from isthmus.nn.share import Share, drawn, n_rows, own_rows, sharing
 from isthmus.nn.shared_layers import batch_norm
 from isthmus.nn.statistics import batch_mean
@@ -141,6 +141,12 @@ def test_launch_asks_for_where_to_meet(monkeypatch):
     monkeypatch.delenv("MASTER_PORT", raising=False)
     with pytest.raises(ParameterError, match="must be MASTER_ADDR, MASTER_PORT"):
         isthmus.launch(divmod, 7, 2)
+
+
+def test_launch_says_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(UnsupportedError, match=r"several processes need Lightning Fabric: pip install 'isthmus\[dist"):
+        isthmus.launch(divmod, 7, 2, processes=2)
 
 
 @several
