@@ -141,7 +141,7 @@ def test_fit_takes_pairs_and_validation(place, tmp_path):
 def test_fit_refuses_before_it_trains(place, tmp_path):
     rows, out = place / "rows.csv", ["--out", tmp_path / "m"]
     fails("fit", "autoencodr", rows, *out, saying="ESTIMATOR must be one of anomaly_detector, autoencoder,")
-    fails("fit", "autoencoder", rows, *out, "--set", "colour=1", saying="has no parameter 'colour'; it has batch_size,")
+    fails("fit", "autoencoder", rows, *out, "--set", "colour=1", saying="has no parameter 'colour'; it has accumulate,")
     fails("fit", "autoencoder", rows, *out, "--set", "latent_dim", saying="--set must be name=value")
     fails(
         "fit",

@@ -210,6 +210,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
 
     def _seed(self) -> int:
         seed = seed_of(self.random_state)
+        current().wait()
         return current().first(lambda: seed)
 
 

@@ -67,6 +67,7 @@ class Checkpoints:
         self._head: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
+        self._processes.wait()
         self.saved = self._processes.first(self._held)
         return self
 

@@ -62,6 +62,12 @@ class Processes:
 
     # ------------------------------------------------------------------ what all agree in
 
+    def wait(self) -> None:
+        """Wait for all, for long: one may take longer to read its data."""
+        if not self.alone and _has_gloo():
+            with self.contact():
+                dist.monitored_barrier(timeout=MEETING)
+
     def first(self, make: Callable[[], T]) -> T:
         """What process 0 makes, in all of them; its error is raised in all of them."""
         if self.alone:
@@ -83,8 +89,7 @@ class Processes:
         """The largest of the processes' numbers."""
         if self.alone:
             return number
-        device = "cpu" if "gloo" in str(dist.get_backend_config()) else "cuda"
-        value = torch.tensor(number, device=device)
+        value = torch.tensor(number, device="cpu" if _has_gloo() else "cuda")
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
@@ -92,10 +97,9 @@ class Processes:
         """Wait for all, and raise `ParameterError` where they were not given the same to fit."""
         if self.alone:
             return
+        self.wait()
+        all_told: list[Any] = [None] * self.size
         with self.contact():
-            if "gloo" in str(dist.get_backend_config()):
-                dist.monitored_barrier(timeout=MEETING)
-            all_told: list[Any] = [None] * self.size
             dist.all_gather_object(all_told, dict(told))
         for number, other in enumerate(all_told):
             if changed := sorted(name for name in all_told[0] if all_told[0][name] != other.get(name)):
@@ -182,6 +186,10 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         return _Sum.apply(gradient)  # type: ignore[no-untyped-call]
+
+
+def _has_gloo() -> bool:
+    return "gloo" in str(dist.get_backend_config())
 
 
 def _is_of_contact(error: RuntimeError) -> bool:
