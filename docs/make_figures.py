@@ -24,6 +24,11 @@ Rows = list[tuple[str, str, str]]
 """What was measured, the figure, the mark it is held against."""
 
 
+def threads_of(result: dict[str, Any]) -> str:
+    """How many threads the benchmark ran on."""
+    return "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+
+
 def mnist(result: dict[str, Any]) -> Rows:
     """Nats per image of the VAE in Burda's setting."""
     mark = f"{result['published_nats']:.2f} (Burda et al. 2016)"
@@ -111,7 +116,7 @@ def speed(result: dict[str, Any]) -> Rows:
 
 def conv_speed(result: dict[str, Any]) -> Rows:
     """Each convolutional network at equal work: how many times as fast as the others, eager and replayed."""
-    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    threads = threads_of(result)
     rows = Rows()
     for case, found in result["cases"].items():
         for what, ways in found["times_as_fast_as"].items():
@@ -128,8 +133,8 @@ def denoise(result: dict[str, Any]) -> Rows:
     for sigma, found in result["psnr"].items():
         beside = f"BM3D {result['bm3d'][sigma]:.2f}, DnCNN-S {result['dncnn_s'][sigma]:.2f} (published)"
         rows.append((f"Set12, noise of {sigma} grey levels, one blind U-Net", f"{found:.2f} dB", beside))
-    minutes, threads = result["training_minutes"], result["threads"]
-    return [*rows, ("its training", f"{minutes:.0f} min, {threads} threads", result.get("remark", ""))]
+    minutes = result["training_minutes"]
+    return [*rows, ("its training", f"{minutes:.0f} min, {threads_of(result)}", result.get("remark", ""))]
 
 
 def segment(result: dict[str, Any]) -> Rows:
@@ -250,7 +255,7 @@ def kills(result: dict[str, Any]) -> Rows:
 def checkpoint_cost(result: dict[str, Any]) -> Rows:
     """What checkpoints of a large model cost of the training's time."""
     marks = {"20": "below 5 %", "60": "below 2 %"}
-    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    threads = threads_of(result)
     what = f"{result['parameters'] / 1e6:.0f} million parameters, a checkpoint of {result['megabytes']:.0f} MB every"
     clock = f"by the clock, on a shared core, {result['cost_seconds']['clock']:.1f} s each"
     return [
@@ -265,24 +270,25 @@ def checkpoint_cost(result: dict[str, Any]) -> Rows:
 
 def stream(result: dict[str, Any]) -> Rows:
     """How fast rows of a file are trained on, and in how much memory."""
-    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
-    marks = {"npy": 0.9, "parquet": 0.5}
-    return [
+    threads = threads_of(result)
+    marks, peak = {"npy": 0.9, "parquet": 0.5}, result["npy"]["peak_megabytes_above_idle"]
+    memory = ("… at most so much memory above idle, that no file stands behind", f"{peak:.0f} MB", "below 1,000 MB")
+    shares = [
         (
             f"rows streamed from .{kind} ({found['rows'] * 3136 / 1e9:.1f} GB in float32), {threads}: "
             "share of the speed on rows in memory",
             f"{found['of_resident_speed']:.2f}",
-            f"at least {marks[kind]}; {found['rows_a_second']:,.0f} rows a second, at most "
-            f"{found['peak_megabytes_above_idle']:.0f} MB above idle",
+            f"at least {marks[kind]}; {found['rows_a_second']:,.0f} rows a second",
         )
         for kind, found in result.items()
         if kind in marks
     ]
+    return [*shares, memory]
 
 
 def seq_speed(result: dict[str, Any]) -> Rows:
     """Sequence models: how many times as fast as the others."""
-    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    threads = threads_of(result)
     rows = Rows()
     for kind in ("gru", "transformer"):
         for what, found in result.get(kind, {}).items():
