@@ -122,7 +122,7 @@ def test_a_run_goes_on_with_its_own_threads_and_precision(tmp_path, monkeypatch)
     with pytest.raises(RuntimeError):
         table(checkpoint_dir=tmp_path, checkpoint_every=4, callbacks=[Stop()]).fit(X)
     saved = newest(tmp_path).head["decisions"]
-    assert saved == {"precision": "32-true", "threads": 1}
+    assert saved == {"precision": "32-true", "threads": 1, "compiled": False}
     monkeypatch.setattr(checkpoints, "newest", lambda folder: other(newest(folder)))
 
     def other(found):

@@ -11,6 +11,13 @@ from isthmus.training import compiled
 X = np.random.default_rng(0).normal(size=(96, 5)).astype(np.float32)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ISTHMUS_CACHE_DIR", str(tmp_path_factory.mktemp("code")))
+        yield
+
+
 def fitted(compile, resume=False, **more):
     settings = {"encoder": MLPEncoder((8,), dropout=0.2), "max_epochs": 4, "batch_size": 32, "random_state": 0} | more
     return VariationalAutoencoder(**settings, compile=compile).fit(X, resume=resume)

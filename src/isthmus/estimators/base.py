@@ -393,6 +393,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
     def _close(self, loop: Loop) -> None:
         state = loop.state
         self.history_ = state.history
+        self.compile_ = loop.decision
         self.n_iter_ = state.epoch
         self.objective_ = loop.step.objective
         self.module_.eval()

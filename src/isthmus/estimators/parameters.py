@@ -85,11 +85,12 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
         for convolutions of 32 channels or more on a processor with AMX, where a U-Net trains 2 to 3 × as fast, and
         keeps 32 bits otherwise. What a trained model computes has 32 bits, or 64 after "64-true".
     compile : {"auto", False, "replay", True}
-        How a step is run, to the same bits but for True. "replay" records the first step and replays it, which
-        leaves out Python and autograd; False runs each as it is written, so that Python in a part of your own, a
-        counter or a print, runs in each. "auto" replays the library's own parts, on a CPU, from 100 steps on. True
-        compiles the record (forward, backward and optimiser as one function, by PyTorch's compiler and a C++
-        compiler, half a minute or more the first time, kept on disk): the same numbers but for rounding.
+        How a step is run. "replay" records the first step and replays it, which leaves out Python and autograd, to
+        the same bits; False runs each as it is written, so that Python in a part of your own, a counter or a print,
+        runs in each. True compiles the record (forward, backward and optimiser as one function, by PyTorch's compiler
+        and a C++ compiler, half a minute or more the first time, kept on disk): the same numbers but for rounding.
+        "auto" replays the library's own parts, on a CPU, from 100 steps on, and compiles where the planned steps save
+        more than twice what that takes. ``compile_`` tells what was chosen, and why.
     random_state : int, RandomState or None
     verbose : bool
         A progress bar on stderr.

@@ -21,6 +21,7 @@ from isthmus.training.checkpoint_files import Saved, newest, write
 from isthmus.training.fingerprint import compare, versions, warn_of_other_bits
 from isthmus.training.folder_lock import locked
 from isthmus.training.processes import current
+from isthmus.training.rule import COMPILED
 from isthmus.training.signals import Deferred
 from isthmus.training.threads import threads
 
@@ -109,6 +110,12 @@ class Checkpoints:
             warn_of_other_bits(self.saved.head["versions"], here)
             decisions = self.saved.head["decisions"]
             loop.precision = decisions["precision"]
+            loop.was_compiled = decisions.get("compiled")
+            if loop.was_compiled and loop.compile in (False, "replay"):
+                raise CheckpointError(
+                    f"checkpoint_dir {str(self.folder)!r} holds a run with compiled steps, which have other last "
+                    f"bits: compile must be 'auto' or True to go on with it, got {loop.compile!r}"
+                )
             loop.state.load_state_dict(self.saved.state)
             logger.info("going on at step %d, from %s", loop.state.n_steps, self.folder)
             self.saved = None
@@ -157,8 +164,10 @@ class Checkpoints:
             return
         self._join()
         started = time.monotonic()
+        compiled = loop.decision is not None and loop.decision.way == COMPILED
+        head = {**self._head, "decisions": {**self._head["decisions"], "compiled": compiled}}
         with loop.gathered():
-            state, head = loop.state.state_dict(), {**self._head, "step": loop.state.n_steps}
+            state, head = loop.state.state_dict(), {**head, "step": loop.state.n_steps}
         copied = time.monotonic() - started
         if not self._processes.is_first:
             return

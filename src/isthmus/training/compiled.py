@@ -2,46 +2,82 @@
 
 The graph is that of `Recorder`. Optimisers update all parameters in one fused call, which the compiler cannot look
 into; here it is written out, so that it becomes part of the loops around it. Random numbers are PyTorch's own
-(``fallback_random``), so a compiled step draws what a step as written draws. Compiled code is kept on disk by
-PyTorch's compiler (``TORCHINDUCTOR_CACHE_DIR``), keyed by graph and versions.
+(``fallback_random``), so a compiled step draws what a step as written draws. The function is called from C++, not from
+Python (``cpp_wrapper``), and the processor's flags are taken at their word: PyTorch's compiler would try each by a program.
 """
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from isthmus.training.code_folder import code_folder, kept_in
+
 __all__ = ["compiled"]
+
+logger = logging.getLogger("isthmus")
 
 _ATEN = torch.ops.aten
 Call = Callable[..., fx.Node]
+Compiled = Callable[..., Sequence[Tensor]]
 
 
-def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Compiled:
     """The graph as compiled code, of inputs like these; it moves them in place as the graph does.
+
+    The code is kept on disk, in a folder of its own (`code_folder`). What stands there and cannot be used, a torn
+    file, is built anew.
 
     Raises
     ------
     Exception
         Of the compiler's, of many kinds: where there is no C++ compiler, or it cannot read an operation.
     """
+    graph = _written_out(graph)
+    settings = {
+        "fallback_random": True,
+        "cpp_wrapper": True,
+        "cpp_cache_precompile_headers": False,
+        "cpp.vec_isa_ok": True,
+        "cpp.threads": torch.get_num_threads(),
+    }
+    folder = code_folder(graph, inputs, settings)
+    stood = folder.exists()
+    try:
+        return _built(graph, inputs, settings, str(folder))
+    except Exception as error:
+        if not stood:
+            raise
+        logger.warning("compiled code in %s cannot be used and is built anew: %s", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return _built(graph, inputs, settings, str(folder))
+
+
+def _built(graph: fx.Graph, inputs: Sequence[Tensor], settings: dict[str, Any], folder: str) -> Compiled:
     from torch._inductor import config, standalone_compile
 
-    given, graph = graph, fx.Graph()
+    with torch.no_grad(), kept_in(folder), config.patch(settings):
+        artifact: Compiled = standalone_compile(
+            fx.GraphModule({}, graph), list(inputs), dynamic_shapes="from_example_inputs"
+        )
+    return artifact
+
+
+def _written_out(given: fx.Graph) -> fx.Graph:
+    """A copy of the graph with the optimiser's fused call written out."""
+    graph = fx.Graph()
     graph.output(graph.graph_copy(given, {}))
     for node in list(graph.nodes):
         if node.op == "call_function" and (written_out := _OPTIMIZERS.get(node.target)) is not None:
             with graph.inserting_before(node):
                 written_out(node, lambda op, *args: graph.call_function(op, args))
             graph.erase_node(node)
-    with torch.no_grad(), config.patch(fallback_random=True):
-        artifact: Callable[..., Sequence[Tensor]] = standalone_compile(
-            fx.GraphModule({}, graph), list(inputs), dynamic_shapes="from_example_inputs"
-        )
-    return artifact
+    return graph
 
 
 def _adam(node: fx.Node, call: Call, decoupled: bool = False) -> None:

@@ -55,6 +55,7 @@ class Recorder(TorchDispatchMode):
         results = operation(*args, **kwargs)
         if isinstance(results, Tensor):
             self._nodes[results] = node
+            node.meta["bytes"] = results.nbytes
         elif isinstance(results, (tuple, list)):
             for i, result in enumerate(results):
                 if isinstance(result, Tensor):  # None: a gradient that nobody asked for

@@ -26,6 +26,7 @@ from isthmus.training.lbfgs import lbfgs_epoch
 from isthmus.training.processes import current
 from isthmus.training.resident import Resident
 from isthmus.training.rng import seeded_noise
+from isthmus.training.rule import AS_WRITTEN, COMPILED, Decision, by_the_record, by_the_run
 from isthmus.training.sharded import gathered, sharded
 from isthmus.training.sharing import shared_step
 from isthmus.training.state import TrainState
@@ -34,9 +35,6 @@ from isthmus.training.step import Run, compiled_step, eager_step, replayed_step
 __all__ = ["Loop"]
 
 logger = logging.getLogger("isthmus")
-
-LEAST_TO_REPLAY = 100
-"""Steps: a replay saves a quarter of a millisecond or more in each, a record costs some ten."""
 
 
 class Loop:
@@ -51,8 +49,7 @@ class Loop:
     optimizer, learning_rate, schedule, clip_norm, max_epochs, precision
         As in the estimators.
     compile : {"auto", False, "replay", True}
-        How the step is run: as written, recorded once and replayed, or recorded and compiled. "auto" replays 100
-        steps and more of the library's own parts and callbacks on a CPU.
+        How the step is run: as written, recorded once and replayed, or recorded and compiled. "auto": by `rule`.
     validation : Resident, optional
         Rows whose objective is evaluated after each epoch with one fixed draw of noise.
     callbacks : sequence of Callback
@@ -61,6 +58,13 @@ class Loop:
         Of the validation's noise and of L-BFGS's.
     accumulate : int
         Parts of a batch that run one after the other before the weights move.
+
+    Attributes
+    ----------
+    decision : Decision or None
+        How steps are taken, and why, once that is decided.
+    was_compiled : bool or None
+        Whether the run that goes on had compiled steps, which "auto" obeys; None for a new run.
     """
 
     def __init__(
@@ -86,6 +90,8 @@ class Loop:
         self.callbacks, self.seed = list(callbacks), seed
         self.accumulate, self.processes, self.is_cut = accumulate, current(), False
         self.checkpoints: Checkpoints | None = None
+        self.decision: Decision | None = None
+        self.was_compiled: bool | None = None
         self.parameters: list[Tensor] = [parameter for parameter in step.parameters() if parameter.requires_grad]
         device = self.parameters[0].device
         self.state = TrainState(
@@ -169,7 +175,8 @@ class Loop:
         if self.compile in ("replay", True):
             told = "with accumulate or several processes"
             raise ParameterError(f"compile must be 'auto' or False {told}, got {self.compile!r}")
-        logger.info("%d rows a step, in %d parts, by %d processes", size, self.accumulate, self.processes.size)
+        told = f"{size} rows a step, in {self.accumulate} parts, by {self.processes.size} processes"
+        self._decide(Decision(AS_WRITTEN, told))
         run = shared_step(
             self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision, self.processes,
             self.source.slice(0, 2),
@@ -177,29 +184,18 @@ class Loop:
         return partial(self.source.next_shares, partial(self.processes.shares, parts=self.accumulate)), run
 
     def _make_run(self) -> Run:
-        reason = self._against_replay()
-        how = "are compiled" if self.compile is True else "are replayed"
-        logger.info("compile=%r: steps %s", self.compile, f"run as written, {reason}" if reason else how)
-        way = eager_step if reason else compiled_step if self.compile is True else replayed_step
-        return way(self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision)
+        decision = by_the_run(self)
+        given = (self.step, self.optimizer, self.state.memory, self.clip_norm, self.precision)
+        if decision is None:
+            return compiled_step(*given, self._decide, partial(by_the_record, steps=self.total_steps))
+        self._decide(decision)
+        if decision.way == AS_WRITTEN:
+            return eager_step(*given)
+        return (compiled_step if decision.way == COMPILED else replayed_step)(*given, self._decide)
 
-    def _against_replay(self) -> str:
-        """Why steps run as written, "" where they are replayed: a rule over what is trained and how long."""
-        if self.compile in ("replay", True) and not self.source.one_shape:
-            raise ParameterError(
-                f"compile must be 'auto' or False for sequences, whose batches have many shapes, got {self.compile!r}"
-            )
-        if self.compile != "auto":
-            return "as asked for" if self.compile is False else ""
-        given = {type(piece) for piece in [*self.step.modules(), *self.callbacks, self.optimizer]}
-        others = sorted(cls.__name__ for cls in given if not cls.__module__.startswith(("isthmus.", "torch.nn.")))
-        if others:
-            return f"since {', '.join(others)} may do more in Python than a record holds"
-        if not self.source.one_shape:
-            return "since a record is of one shape, and batches of sequences have many"
-        if self.parameters[0].device.type != "cpu":
-            return "since replays are held to the same bits on a CPU only"
-        return "" if self.total_steps >= LEAST_TO_REPLAY else f"since {self.total_steps} steps are few"
+    def _decide(self, decision: Decision) -> None:
+        self.decision = decision
+        logger.info("compile=%r: steps %s, %s", self.compile, *decision)
 
     def _close_epoch(self, started: float) -> None:
         state = self.state

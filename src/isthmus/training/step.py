@@ -16,6 +16,7 @@ from torch.fx import Graph
 from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory, Optimizer, clip_gradients
 from isthmus.training.graph import Recorder, replayed
+from isthmus.training.rule import AS_WRITTEN, COMPILED, REPLAYED, Decision
 from isthmus.types import Batch
 
 __all__ = ["autocast", "compiled_step", "eager_step", "replayed_step"]
@@ -24,6 +25,8 @@ logger = logging.getLogger("isthmus")
 
 Run = Callable[[Batch, Tensor], Terms]
 """One step on a batch at a learning rate: moves parameters and memory in place, gives the terms."""
+Tell = Callable[[Decision], None]
+"""Hears how the steps of a run are taken in the end, and why."""
 
 
 def eager_step(
@@ -44,7 +47,12 @@ def eager_step(
 
 
 def replayed_step(
-    step: TrainStep, optimizer: Optimizer, memory: Memory, clip_norm: float | None, precision: str = "32-true"
+    step: TrainStep,
+    optimizer: Optimizer,
+    memory: Memory,
+    clip_norm: float | None,
+    precision: str = "32-true",
+    tell: Tell | None = None,
 ) -> Run:
     """The first step runs as it is written and is recorded; the others replay it: the same bits, less Python.
 
@@ -52,32 +60,46 @@ def replayed_step(
     parameter nor a buffer cannot be recorded: its steps run as written, with a warning. What `forward`
     does in Python alone (a counter, a branch on an attribute) happens in the first step only.
     """
-    return _after_the_first(step, optimizer, memory, clip_norm, precision, lambda graph, _: replayed(graph))
+    eager, fixed = eager_step(step, optimizer, memory, clip_norm, precision), _fixed(step, memory)
+    return _after_the_first(eager, fixed, lambda graph, _: replayed(graph), tell or _ignore)
 
 
 def compiled_step(
-    step: TrainStep, optimizer: Optimizer, memory: Memory, clip_norm: float | None, precision: str = "32-true"
+    step: TrainStep,
+    optimizer: Optimizer,
+    memory: Memory,
+    clip_norm: float | None,
+    precision: str = "32-true",
+    tell: Tell | None = None,
+    choose: Callable[[Graph], Decision] | None = None,
 ) -> Run:
     """The first step runs as it is written and is recorded, the record is compiled, and all run that, the first too.
 
     So a run that is stopped and resumed has the bits of one that was not. The numbers are those of a step as
-    written but for rounding. Where compiling fails the record is replayed, and the reason is logged.
+    written but for rounding. Where compiling fails, or ``choose`` says so of the record, the record is replayed.
+    ``tell`` hears which it is and why.
     """
+    eager, fixed, tell = eager_step(step, optimizer, memory, clip_norm, precision), _fixed(step, memory), tell or _ignore
 
     def way(graph: Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
         from isthmus.training.compiled import compiled
 
+        if choose is not None:
+            tell(chosen := choose(graph))
+            if chosen.way != COMPILED:
+                return replayed(graph)
         started = time.perf_counter()
         try:
             found = compiled(graph, inputs)
         except Exception as error:  # of many kinds, by torch's compiler and by that of C++
-            logger.warning("the step cannot be compiled and is replayed: %s: %s", type(error).__name__, error)
+            reason = f"{type(error).__name__}: {error}"
+            logger.warning("the step cannot be compiled and is replayed: %s", reason)
+            tell(Decision(REPLAYED, f"since the step cannot be compiled: {reason}"))
             return replayed(graph)
         logger.info("the step is compiled, in %.1f s", time.perf_counter() - started)
         return found
 
-    recording = _after_the_first(step, optimizer, memory, clip_norm, precision, way)
-    fixed, begun = [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())], False
+    recording, begun = _after_the_first(eager, fixed, way, tell), False
 
     def run(batch: Batch, learning_rate: Tensor) -> Terms:
         nonlocal begun
@@ -98,29 +120,28 @@ Way = Callable[[Graph, Sequence[Tensor]], Callable[..., Sequence[Tensor]]]
 """From a record and its inputs to what runs it."""
 
 
-def _after_the_first(
-    step: TrainStep, optimizer: Optimizer, memory: Memory, clip_norm: float | None, precision: str, way: Way
-) -> Run:
-    eager = eager_step(step, optimizer, memory, clip_norm, precision)
-    fixed = [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())]
+def _after_the_first(eager: Run, fixed: Sequence[Tensor], way: Way, tell: Tell) -> Run:
     others: Run | None = None
 
     def run(batch: Batch, learning_rate: Tensor) -> Terms:
         nonlocal others
         if others is None:
-            terms, others = _recorded(eager, fixed, batch, learning_rate, way)
+            terms, others = _recorded(eager, fixed, batch, learning_rate, way, tell)
             return terms
         return others(batch, learning_rate)
 
     return run
 
 
-def _recorded(eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: Tensor, way: Way) -> tuple[Terms, Run]:
+def _recorded(
+    eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: Tensor, way: Way, tell: Tell
+) -> tuple[Terms, Run]:
     """One step as written, and the way to run the ones that follow."""
     with Recorder([*_present(batch), learning_rate, *fixed]) as recorder:
         terms = eager(batch, learning_rate)
     if recorder.obstacle is not None:
         logger.warning("steps cannot be replayed and run as written: %s", recorder.obstacle)
+        tell(Decision(AS_WRITTEN, f"since they cannot be recorded: {recorder.obstacle}"))
         return terms, eager
     names = list(terms)
     graph = way(recorder.graph(list(terms.values())), [*_present(batch), learning_rate, *fixed])
@@ -130,6 +151,15 @@ def _recorded(eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: 
             return dict(zip(names, graph(*_present(batch), learning_rate, *fixed), strict=True))
 
     return terms, replay
+
+
+def _fixed(step: TrainStep, memory: Memory) -> list[Tensor]:
+    """The tensors that a step moves in place."""
+    return [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())]
+
+
+def _ignore(decision: Decision) -> None:
+    pass
 
 
 def _present(batch: Batch) -> list[Tensor]:

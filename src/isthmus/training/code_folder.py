@@ -1,0 +1,53 @@
+"""Where compiled steps are kept on disk: a folder for each, named by all that the code depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+import isthmus
+
+__all__ = ["code_folder", "kept_in"]
+
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+def code_folder(graph: fx.Graph, inputs: Sequence[Tensor], settings: Mapping[str, Any]) -> Path:
+    """Of this graph on inputs like these: ``ISTHMUS_CACHE_DIR``, else ``~/.cache/isthmus``, and a SHA-256.
+
+    The digest is of the graph, the inputs' shapes, strides and types, the compiler's settings (threads among them),
+    the versions of isthmus, torch and Python, and the processor's kind.
+    """
+    shapes = [(tuple(tensor.shape), tensor.stride(), str(tensor.dtype), str(tensor.device)) for tensor in inputs]
+    versions = isthmus.__version__, torch.__version__, platform.python_version()
+    processor = platform.machine(), torch.backends.cpu.get_cpu_capability(), platform.processor()
+    told = "\n".join(map(str, (graph, shapes, sorted(settings.items()), versions, processor)))
+    return _root() / "steps" / hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def _root() -> Path:
+    own, shared = os.environ.get("ISTHMUS_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else Path(shared or Path.home() / ".cache") / "isthmus"
+
+
+@contextmanager
+def kept_in(folder: str) -> Iterator[None]:
+    """PyTorch's compiler reads and writes there."""
+    before = os.environ.get(VARIABLE)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    os.environ[VARIABLE] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
