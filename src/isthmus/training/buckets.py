@@ -101,7 +101,6 @@ class Buckets(Resident):
         As in `BucketSampler`.
     """
 
-    one_shape = False
     by_number = False
 
     def __init__(self, rows: Batch, batch_size: int, seed: int, batch_tokens: int | None = None) -> None:
@@ -110,6 +109,8 @@ class Buckets(Resident):
         self.lengths = torch.stack([lengths_of(field, mask) for field, mask in fields if field.dim() > 1], 1).cpu()
         self.sampler: Any = BucketSampler(self.lengths, batch_size, batch_tokens, seed)  # type: ignore[assignment]
         self.batch_tokens = batch_tokens
+        ends, same = self.sampler.ends, bool((self.lengths == self.lengths[:1]).all())
+        self.one_shape = same and len(ends.diff(prepend=ends.new_zeros(1)).unique()) == 1
 
     def next(self) -> Batch:
         """The next training batch."""
