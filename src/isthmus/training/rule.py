@@ -20,7 +20,7 @@ from isthmus.errors import ParameterError
 if TYPE_CHECKING:
     from isthmus.training.loop import Loop
 
-__all__ = ["AS_WRITTEN", "COMPILED", "REPLAYED", "Decision", "by_the_record", "by_the_run"]
+__all__ = ["AS_WRITTEN", "COMPILED", "REPLAYED", "Decision", "by_the_record", "by_the_run", "size_of"]
 
 AS_WRITTEN, REPLAYED, COMPILED = "run as written", "are replayed", "are compiled"
 
@@ -87,15 +87,18 @@ def by_the_record(graph: fx.Graph, steps: int) -> Decision:
 
 
 def _saved_a_step(graph: fx.Graph) -> float:
-    """Seconds, of operations whose results are new tensors: a view costs a replay little and a compiled step nothing."""
-    calls = _calls(graph)
-    joined = sum(node.meta.get("bytes", 0) for node in calls if torch.Tag.pointwise in node.target.tags)
-    return len(calls) * A_CALL + joined * A_BYTE
+    """Seconds: of every call, and of the results that other operations can join, which then need not reach memory."""
+    calls, joined = size_of(graph)
+    return calls * A_CALL + joined * A_BYTE
 
 
 def _cost_of_building(graph: fx.Graph) -> float:
-    return BUILD + len(_calls(graph)) * BUILD_AN_OPERATION
+    calls, _ = size_of(graph)
+    return BUILD + calls * BUILD_AN_OPERATION
 
 
-def _calls(graph: fx.Graph) -> list[Any]:
-    return [node for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+def size_of(graph: fx.Graph) -> tuple[int, int]:
+    """Operations, and bytes of the results of those that work on each number by itself."""
+    calls: list[Any] = [node for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    joined = [node.meta.get("bytes", 0) for node in calls if torch.Tag.pointwise in node.target.tags]
+    return len(calls), sum(joined)
