@@ -40,6 +40,7 @@ from isthmus.schedules import Cosine
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident
+from isthmus.training.step_parts import matrix_peak
 from isthmus.types import Batch
 
 N_ROWS = 8192
@@ -297,17 +298,6 @@ def loop_cost(schedule: Any, clock: Clock, pairs: int = 100) -> dict[str, float]
         "of_fastest_microseconds": 1e6 * (min(seconds["looped"]) - min(seconds["bare"])),
         "bare_step_microseconds": 1e6 * statistics.median(seconds["bare"]),
     }
-
-
-def matrix_peak(clock: Clock, size: int = 2048, times: int = 8) -> float:
-    """GFLOP/s of the fastest of several square float32 products."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    seconds = []
-    for _ in range(times):
-        started = clock()
-        a @ b
-        seconds.append(clock() - started)
-    return 2e-9 * size**3 / min(seconds)
 
 
 def import_seconds(times: int = 7) -> float:

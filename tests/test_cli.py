@@ -21,7 +21,20 @@ from isthmus.cli import app
 from isthmus.cli.values import parse_settings, parse_value, snake_case
 from isthmus.errors import ParameterError
 
-COMMANDS = ["fit", "transform", "reconstruct", "score", "predict", "sample", "report", "export", "push", "info", "list"]
+COMMANDS = [
+    "fit",
+    "transform",
+    "reconstruct",
+    "score",
+    "predict",
+    "sample",
+    "report",
+    "profile",
+    "export",
+    "push",
+    "info",
+    "list",
+]
 
 
 def run(*words, code=0):
@@ -69,6 +82,19 @@ def test_fit_goes_on_from_checkpoints(place, tmp_path):
     detector = ["--set", "estimator=Autoencoder(max_epochs=2)", "--checkpoint-dir", tmp_path / "detector", "--quiet"]
     run("fit", "anomaly_detector", place / "rows.csv", "--out", tmp_path / "detected", *detector)
     assert list((tmp_path / "detector").glob("step-*"))
+
+
+def test_profile_says_which_settings_to_use(place):
+    small = ["profile", "variational_autoencoder", place / "rows.csv", "--seconds", "0.001", "--no-compile"]
+    told = run(*small, "--set", "latent_dim=2").stdout
+    for words in ("ms a step", "a step as written", "optimizer", "aten::", "of a product of matrices"):
+        assert words in told
+    assert told.splitlines()[-1].startswith("use compile=")
+    found = json.loads(run(*small, "--json").stdout)
+    assert found["best"] in found["timings"]
+    assert list(found["parts"]) == ["data", "forward", "backward", "optimizer"]
+    fails("profile", "autoencoder", place / "rows.csv", "--set", "batch_size=0", saying="batch_size must be")
+    fails("profile", "autoencoder", place / "none.npy", saying="none.npy")
 
 
 def test_export_writes_a_file_and_says_how_good_it_is(place, tmp_path):

@@ -33,6 +33,7 @@ _HOMES = {
         "WeightSchedule",
     ],
     "isthmus.training.launching": ["launch"],
+    "isthmus.training.profiling": ["Profile", "profile"],
     "isthmus.training.trackers": ["CSVLogger", "MLflow", "TensorBoard"],
     "isthmus.model": ["EncoderDecoder"],
     "isthmus.objective": ["ImportanceWeighted", "Objective", "TrainStep", "Trimmed"],

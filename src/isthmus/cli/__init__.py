@@ -5,7 +5,20 @@ Adding a command: its file, its line here, its test.
 
 from __future__ import annotations
 
-from isthmus.cli import export, fit, info, listing, predict, push, reconstruct, report, sample, score, transform
+from isthmus.cli import (
+    export,
+    fit,
+    info,
+    listing,
+    predict,
+    profile,
+    push,
+    reconstruct,
+    report,
+    sample,
+    score,
+    transform,
+)
 from isthmus.cli.app import app, main
 
 __all__ = ["app", "main"]
@@ -17,6 +30,7 @@ app.command("score")(score.score)
 app.command("predict")(predict.predict)
 app.command("sample")(sample.sample)
 app.command("report")(report.report)
+app.command("profile")(profile.profile)
 app.command("export")(export.export)
 app.command("push")(push.push)
 app.command("info")(info.info)

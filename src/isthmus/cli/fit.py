@@ -10,7 +10,7 @@ import typer
 
 from isthmus.cli.options import AsJson, Data, Overwrite
 
-__all__ = ["fit"]
+__all__ = ["fit", "pair_of"]
 
 ESTIMATOR_HELP = "The class's name, lower case with underscores: variational_autoencoder. `isthmus list` shows all."
 TARGET_HELP = "The targets: a denoising_autoencoder's clean rows, a segmenter's masks."
@@ -62,7 +62,7 @@ def fit(
         _check_takes_target(model)
     arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
     arguments |= {"resume": True} if resume else {}
-    pair = (read_rows(data), None) if target is None else _pair(data, target, ("DATA", "--target"))
+    pair = (read_rows(data), None) if target is None else pair_of(data, target, ("DATA", "--target"))
     launch(_train_and_save, model, pair, arguments, quiet, out, overwrite, as_json)
 
 
@@ -91,10 +91,10 @@ def _validation(data: str, target: str | None) -> Any:
     from isthmus.cli.arrays import read_rows
 
     names = ("--validation", "--validation-target")
-    return read_rows(data, names[0]) if target is None else _pair(data, target, names)
+    return read_rows(data, names[0]) if target is None else pair_of(data, target, names)
 
 
-def _pair(data: str, target: str, names: tuple[str, str]) -> tuple[Any, Any]:
+def pair_of(data: str, target: str, names: tuple[str, str]) -> tuple[Any, Any]:
     """Rows and targets; two paths of images as they are, since the model knows masks and pairs them by name."""
     from isthmus.cli.arrays import read_rows
     from isthmus.images import holds_images

@@ -6,7 +6,9 @@ import ctypes
 import os
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["VARIABLE", "keep_freed_memory"]
+
+VARIABLE = "ISTHMUS_ALLOCATOR"
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _done = False
@@ -24,7 +26,7 @@ def keep_freed_memory() -> bool:
         Whether the thresholds are raised.
     """
     global _done
-    if _done or not sys.platform.startswith("linux") or os.environ.get("ISTHMUS_ALLOCATOR") == "system":
+    if _done or not sys.platform.startswith("linux") or os.environ.get(VARIABLE) == "system":
         return _done
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and os.confstr("CS_GNU_LIBC_VERSION"):

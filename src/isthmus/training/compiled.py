@@ -2,8 +2,9 @@
 
 The graph is that of `Recorder`. Optimisers update all parameters in one fused call, which the compiler cannot look
 into; here it is written out, so that it becomes part of the loops around it. Random numbers are PyTorch's own
-(``fallback_random``), so a compiled step draws what a step as written draws. The function is called from C++, not from
-Python (``cpp_wrapper``), and the processor's flags are taken at their word: PyTorch's compiler would try each by a program.
+(``fallback_random``), so a compiled step draws what a step as written draws. The kernels are called from C++, not from
+Python (``cpp_wrapper``), and the processor's flags are taken at their word, which PyTorch's compiler would try one by
+one by programs that it builds.
 """
 
 from __future__ import annotations

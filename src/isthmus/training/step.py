@@ -79,7 +79,11 @@ def compiled_step(
     written but for rounding. Where compiling fails, or ``choose`` says so of the record, the record is replayed.
     ``tell`` hears which it is and why.
     """
-    eager, fixed, tell = eager_step(step, optimizer, memory, clip_norm, precision), _fixed(step, memory), tell or _ignore
+    eager, fixed, tell = (
+        eager_step(step, optimizer, memory, clip_norm, precision),
+        _fixed(step, memory),
+        tell or _ignore,
+    )
 
     def way(graph: Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
         from isthmus.training.compiled import compiled
