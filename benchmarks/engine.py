@@ -157,12 +157,12 @@ def epoch_of(loop: Loop) -> Callable[[], None]:
     return epoch
 
 
-def building(loop: Loop, clock: Callable[[], float]) -> tuple[dict[str, float], Any]:
-    """Seconds of a compiled run before its second step, cold and from the folder on disk; and the record."""
-    seconds, graphs = {}, []
+def building(loop: Loop, clock: Callable[[], float]) -> tuple[dict[str, float], tuple[int, int]]:
+    """Seconds of a compiled run before its second step, cold and from the folder on disk; and the record's size."""
+    seconds, sizes = {}, list[tuple[int, int]]()
 
     def choose(graph: Any) -> rule.Decision:
-        graphs.append(graph)
+        sizes.append(rule.size_of(graph))
         return rule.Decision(rule.COMPILED, "as asked for")
 
     batch, told = loop.source.first(), list[rule.Decision]()
@@ -175,7 +175,7 @@ def building(loop: Loop, clock: Callable[[], float]) -> tuple[dict[str, float], 
             seconds[name] = whole(clock) - before
     if told[-1].way != rule.COMPILED:
         raise RuntimeError(told[-1].reason)
-    return seconds, graphs[0]
+    return seconds, sizes[0]
 
 
 def whole(clock: Callable[[], float]) -> float:
@@ -205,11 +205,11 @@ def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool
     """Rounds of all in turn for about so many seconds, at least three."""
     case = case_of(name)
     loops = {side: case.loop(compile) for side, compile in WAYS.items()}
-    build, graph = building(case.loop(True), clock)
+    build, size = building(case.loop(True), clock)
     epochs = {side: epoch_of(loop) for side, loop in loops.items()}
     found: dict[str, Any] = {
         "build_seconds": build,
-        "operations_and_bytes": rule.size_of(graph),
+        "operations_and_bytes": size,
         "apart": differences(*(loops[side] for side in APART), tuple(epochs[side] for side in APART)),
     }
     runs = {side: lambda n, side=side: _timed(clock, lambda: [epochs[side]() for _ in range(n)]) for side in loops}
@@ -233,7 +233,7 @@ def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool
         "times_as_fast_as": ratios,
         "gigaflops_a_step": work,
         "share_of_peak": {side: work / seconds / matrix_peak(clock) for side, seconds in a_step.items()},
-        "auto": auto(graph, a_step, build["cold"]),
+        "auto": auto(size, a_step, build["cold"]),
         "skipped": skipped,
     }
 
@@ -248,11 +248,10 @@ def contest(runs: dict[str, Callable[[int], float]], seconds: float) -> list[tup
     return rounds
 
 
-def auto(graph: Any, a_step: dict[str, float], cold: float) -> dict[str, Any]:
+def auto(size: tuple[int, int], a_step: dict[str, float], cold: float) -> dict[str, Any]:
     """From how many steps on "auto" compiles, and its time over that of steps as written, by the times measured."""
-    saved, cost = rule._saved_a_step(graph), rule._cost_of_building(graph)
+    saved, cost = rule.saved_a_step(*size), rule.cost_of_building(size[0])
     least = max(rule.LEAST_TO_RECORD_AHEAD, int(rule.MARGIN * cost / saved) + 1)
-    assert rule.by_the_record(graph, least).way == rule.COMPILED
     points = {}
     for steps in (rule.LEAST_TO_REPLAY, rule.LEAST_TO_RECORD_AHEAD, least):
         written = steps * a_step["isthmus"]

@@ -20,7 +20,17 @@ from isthmus.errors import ParameterError
 if TYPE_CHECKING:
     from isthmus.training.loop import Loop
 
-__all__ = ["AS_WRITTEN", "COMPILED", "REPLAYED", "Decision", "by_the_record", "by_the_run", "size_of"]
+__all__ = [
+    "AS_WRITTEN",
+    "COMPILED",
+    "REPLAYED",
+    "Decision",
+    "by_the_record",
+    "by_the_run",
+    "cost_of_building",
+    "saved_a_step",
+    "size_of",
+]
 
 AS_WRITTEN, REPLAYED, COMPILED = "run as written", "are replayed", "are compiled"
 
@@ -81,20 +91,10 @@ def _against_records(loop: Loop) -> str:
 
 def by_the_record(graph: fx.Graph, steps: int) -> Decision:
     """Compiled where that saves more than `MARGIN` times its cost over so many steps, replayed elsewhere."""
-    saved, cost = steps * _saved_a_step(graph), _cost_of_building(graph)
+    calls, joined = size_of(graph)
+    saved, cost = steps * saved_a_step(calls, joined), cost_of_building(calls)
     told = f"compiling would save about {saved:.0f} s in {steps} steps and take about {cost:.0f} s"
     return Decision(COMPILED if saved > MARGIN * cost else REPLAYED, f"since {told}")
-
-
-def _saved_a_step(graph: fx.Graph) -> float:
-    """Seconds: of every call, and of the results that other operations can join, which then need not reach memory."""
-    calls, joined = size_of(graph)
-    return calls * A_CALL + joined * A_BYTE
-
-
-def _cost_of_building(graph: fx.Graph) -> float:
-    calls, _ = size_of(graph)
-    return BUILD + calls * BUILD_AN_OPERATION
 
 
 def size_of(graph: fx.Graph) -> tuple[int, int]:
@@ -102,3 +102,13 @@ def size_of(graph: fx.Graph) -> tuple[int, int]:
     calls: list[Any] = [node for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
     joined = [node.meta.get("bytes", 0) for node in calls if torch.Tag.pointwise in node.target.tags]
     return len(calls), sum(joined)
+
+
+def saved_a_step(calls: int, joined: int) -> float:
+    """Seconds: of every call, and of the results that other operations can join, which then need not reach memory."""
+    return calls * A_CALL + joined * A_BYTE
+
+
+def cost_of_building(calls: int) -> float:
+    """Seconds of processor time, with nothing on disk."""
+    return BUILD + calls * BUILD_AN_OPERATION
