@@ -30,7 +30,7 @@ lint: $(READY)
 check: lint test
 
 bench: $(READY)
-	for name in speed conv_speed mnist sparse_patches anomalies denoise segment pronounce; do \
+	for name in speed conv_speed engine mnist sparse_patches anomalies denoise segment pronounce; do \
 		$(BIN)/python benchmarks/$$name.py --minutes $(MINUTES) || exit 1; done
 
 docs: $(READY)

@@ -302,6 +302,30 @@ def seq_speed(result: dict[str, Any]) -> Rows:
     return rows
 
 
+def engine(result: dict[str, Any]) -> Rows:
+    """Each case's step: how many times as fast as the best loop by hand, and what else was asked of it."""
+    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    rows = Rows()
+    for case, found in result["cases"].items():
+        ways = found["times_as_fast_as"]
+        (middle, low, high), more = ways["isthmus_compiled"]["hand_written"], found["share_of_peak"]
+        said = f"{middle:.2f} ({low:.2f} to {high:.2f}) compiled, {more['isthmus_compiled']:.0%} of the matrix peak"
+        said += "".join(f"; {ways[f'isthmus{way}']['hand_written'][0]:.2f} {name}" for way, name in ENGINE.items())
+        lightning = [name for name in ("fabric", "trainer") if name in ways["isthmus_replay"]]
+        beside = ", ".join(f"{name} {ways['isthmus_replay'][name][0]:.2f}" for name in lightning)
+        what = f"a step of {case}, {threads}: × as fast as the best eager loop by hand"
+        rows.append((what, said, f"replayed beside Lightning's: {beside}" if beside else ""))
+        build, apart, auto = found["build_seconds"], found["apart"], found["auto"]
+        said = f"{build['cold']:.0f} s, again {build['warm']:.1f} s"
+        beside = f"`auto` compiles from {auto['compiles_from']:,} steps on; "
+        beside += f"objectives {apart['objective']:.0e} apart after {apart['steps']} steps"
+        rows.append(("… building it, processor time" if result["clock"] == "cpu" else "… building it", said, beside))
+    return rows
+
+
+ENGINE = {"_replay": "replayed", "": "as written"}
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "speed": speed,
     "conv_speed": conv_speed,
@@ -316,6 +340,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "sentences": sentences,
     "series": series,
     "seq_speed": seq_speed,
+    "engine": engine,
     "kills": kills,
     "checkpoint_cost": checkpoint_cost,
     "stream": stream,
@@ -325,7 +350,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
 }
 
 
-PAGES = {PAGE: list(BENCHMARKS), ROOT / "docs" / "engine.md": ["kills", "checkpoint_cost", "stream"]}
+PAGES = {PAGE: list(BENCHMARKS), ROOT / "docs" / "engine.md": ["engine", "kills", "checkpoint_cost", "stream"]}
 """Which figures stand where."""
 
 
