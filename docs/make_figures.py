@@ -304,7 +304,7 @@ def seq_speed(result: dict[str, Any]) -> Rows:
 
 def engine(result: dict[str, Any]) -> Rows:
     """Each case's step: how many times as fast as the best loop by hand, and what else was asked of it."""
-    threads = "one thread" if result["threads"] == 1 else f"{result['threads']} threads"
+    threads = threads_of(result)
     rows = Rows()
     for case, found in result["cases"].items():
         ways = found["times_as_fast_as"]
