@@ -190,20 +190,26 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         keep_freed_memory()
         parts, seed = self._resolve_training(), self._seed()
         seed = seed if checkpoints is None else checkpoints.seed(seed)
-        rows = self._rows(X, y, reset=True)
-        held = None if validation_data is None else self._validation_rows(validation_data, rows.y is not None)
-        rows = check_weights(rows, sample_weight, MAX_REPEATS)
         with isolated_rng(seed, self._device):
-            order = content_order(rows.x)
-            rows = rows.map(lambda field: field.index_select(0, order))
-            if held is None and self.validation_fraction > 0:
-                rows, held = self._split(rows, seed)
-            scaled = self._build(rows)
-            held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
-            loop = self._loop(scaled, held, seed, *parts)
+            loop, rows, held = self._begin(X, y, sample_weight, validation_data, parts, seed)
             train(loop, checkpoints, seed, partial(identity, self, rows, held))
         self._close(loop)
         return self
+
+    def _begin(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, parts: tuple[Any, Any], seed: int
+    ) -> tuple[Loop, Batch, Batch | None]:
+        """The line built for X and a loop before its first step; the rows that train and those held out."""
+        rows = self._rows(X, y, reset=True)
+        held = None if validation_data is None else self._validation_rows(validation_data, rows.y is not None)
+        rows = check_weights(rows, sample_weight, MAX_REPEATS)
+        order = content_order(rows.x)
+        rows = rows.map(lambda field: field.index_select(0, order))
+        if held is None and self.validation_fraction > 0:
+            rows, held = self._split(rows, seed)
+        scaled = self._build(rows)
+        held = None if held is None else self._scaled(held, "X" if validation_data is None else "validation_data")
+        return self._loop(scaled, held, seed, *parts), rows, held
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """One epoch over X; scaler and shapes are those of the first call.

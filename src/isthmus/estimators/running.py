@@ -18,7 +18,7 @@ from isthmus.training.resident import Resident
 from isthmus.training.threads import fitting_threads
 from isthmus.types import Batch
 
-__all__ = ["check_batch_size", "scale_rows", "train"]
+__all__ = ["check_batch_size", "normalizes_over_batch_or_map", "scale_rows", "train"]
 
 SCALED_AT_ONCE = 256
 """Rows; their float64 values should fit the processor's cache."""
@@ -29,13 +29,13 @@ def check_batch_size(model: EncoderDecoder, source: Resident) -> None:
     size = tuple(getattr(source, "size", source.rows.x.shape[1:-1]))  # of a patch, or of a picture
     strides = model.encoder.total_stride or (size if len(built(model.encoder).shape) == 1 else [1] * len(size))
     one_position = all(length <= stride for length, stride in zip(size, strides, strict=True))
-    if source.sampler.batch_size == 1 and one_position and any(map(_normalizes_over_batch_or_map, model.modules())):
+    if source.sampler.batch_size == 1 and one_position and any(map(normalizes_over_batch_or_map, model.modules())):
         rows = f"rows of {size} positions come down to one" if size else "rows have no positions"
         given = "normalization='batch' or 'instance'"
         raise ParameterError(f"batch_size must be at least 2 for {given} where {rows}, got 1")
 
 
-def _normalizes_over_batch_or_map(layer: nn.Module) -> bool:
+def normalizes_over_batch_or_map(layer: nn.Module) -> bool:
     """Whether a channel's statistics are over positions, or rows and positions, alone."""
     alone = isinstance(layer, nn.GroupNorm) and layer.num_groups == layer.num_channels
     return alone or isinstance(layer, _BatchNorm)

@@ -19,7 +19,7 @@ from torch import Tensor, fx
 
 from isthmus.training.code_folder import code_folder, kept_in
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "written_out"]
 
 logger = logging.getLogger("isthmus")
 
@@ -39,7 +39,7 @@ def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Compiled:
     Exception
         Of the compiler's, of many kinds: where there is no C++ compiler, or it cannot read an operation.
     """
-    graph = _written_out(graph)
+    graph = written_out(graph)
     settings = {
         "fallback_random": True,
         "cpp_wrapper": True,
@@ -69,14 +69,14 @@ def _built(graph: fx.Graph, inputs: Sequence[Tensor], settings: dict[str, Any], 
     return artifact
 
 
-def _written_out(given: fx.Graph) -> fx.Graph:
-    """A copy of the graph with the optimiser's fused call written out."""
+def written_out(given: fx.Graph) -> fx.Graph:
+    """A copy of the graph in which an optimiser is the operations of its formula, not one fused call."""
     graph = fx.Graph()
     graph.output(graph.graph_copy(given, {}))
     for node in list(graph.nodes):
-        if node.op == "call_function" and (written_out := _OPTIMIZERS.get(node.target)) is not None:
+        if node.op == "call_function" and (formula := _OPTIMIZERS.get(node.target)) is not None:
             with graph.inserting_before(node):
-                written_out(node, lambda op, *args: graph.call_function(op, args))
+                formula(node, lambda op, *args: graph.call_function(op, args))
             graph.erase_node(node)
     return graph
 
