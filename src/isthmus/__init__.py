@@ -22,6 +22,8 @@ _HOMES = {
         "SparseAutoencoder",
         "VariationalAutoencoder",
     ],
+    "isthmus.estimators.many": ["fit_many"],
+    "isthmus.estimators.search": ["SearchCV"],
     "isthmus.optimizers": ["LBFGS", "SGD", "Adam", "AdamW"],
     "isthmus.schedules": ["Constant", "Cosine", "Linear"],
     "isthmus.training.callbacks": [
