@@ -18,11 +18,13 @@ import isthmus
 import isthmus.estimators
 from isthmus import spec
 from isthmus.cli import app
+from isthmus.cli.search import parse_grid
 from isthmus.cli.values import parse_settings, parse_value, snake_case
 from isthmus.errors import ParameterError
 
 COMMANDS = [
     "fit",
+    "search",
     "transform",
     "reconstruct",
     "score",
@@ -529,3 +531,67 @@ def test_series_of_several_lengths_go_to_an_archive(tmp_path):
             np.testing.assert_array_equal(archive[str(number)], row)
     with pytest.raises(DataError, match="rows of several lengths fit no array"):
         write_rows(made, tmp_path / "made.npy", False, "reconstruction")
+
+
+# ---------------------------------------------------------------------- search
+
+
+def test_search_saves_the_best_and_shows_all(place, tmp_path):
+    fixed = ["--set", "encoder=mlp", "--set", "max_epochs=3", "--set", "encoder__hidden_dims=[8]", "--seed", 1]
+    grid = ["--grid", "latent_dim=2,3", "--grid", "learning_rate=1e-3,1e-2", "--folds", 2]
+    words = ["search", "autoencoder", place / "rows.npy", *fixed, *grid, "--out", tmp_path / "best"]
+    shown = run(*words).stdout
+    assert re.search(r"rank\s+latent_dim\s+learning_rate\s+mean score\s+deviation\s+seconds a fit", shown)
+    assert len(re.findall(r"^\s*[1-4]\s+[23]\s+0\.0", shown, re.MULTILINE)) == 4
+    told = json.loads(run(*words, "--overwrite", "--json").stdout)
+    assert [one["rank"] for one in told["candidates"]] == [1, 2, 3, 4]
+    best, model = told["candidates"][0], isthmus.load(tmp_path / "best")
+    assert {name: getattr(model, name) for name in best["params"]} == best["params"]
+    settings = {"encoder": isthmus.MLPEncoder([8]), "max_epochs": 3, "random_state": 1}
+    rows = np.load(place / "rows.npy")
+    same = isthmus.SearchCV(
+        isthmus.Autoencoder(**settings), {"latent_dim": [2, 3], "learning_rate": [1e-3, 1e-2]}, cv=2
+    ).fit(rows)
+    assert best["mean_score"] == pytest.approx(same.best_score_)
+    np.testing.assert_allclose(model.transform(rows), same.transform(rows), rtol=1e-5, atol=1e-6)
+
+
+def test_search_takes_targets_and_draws(place, tmp_path):
+    rows = place / "both.npz:first"
+    words = ["search", "denoising_autoencoder", rows, "--target", place / "both.npz:second", "--set", "max_epochs=1"]
+    told = run(*words, "--grid", "latent_dim=1,2,3", "--draws", 2, "--folds", 2, "--json", "--out", tmp_path / "best")
+    assert len(json.loads(told.stdout)["candidates"]) == 2
+
+
+def test_search_refuses_before_it_trains(place, tmp_path):
+    words = ["search", "autoencoder", place / "rows.npy", "--out", tmp_path / "best"]
+    fails(*words, "--grid", "latent_dim", saying="--grid must be name=v1,v2, such as --grid latent_dim=4,8")
+    fails(*words, "--grid", "latent_dim=2,,3", saying="--grid must be name=v1,v2")
+    fails(*words, "--grid", "latent=2,3", saying="Autoencoder has no parameter 'latent'")
+    fails(
+        *words, "--grid", "latent_dim=2", "--target", place / "rows.npy", saying="--target: Autoencoder rebuilds DATA"
+    )
+    fails(
+        "search", "autoencoder", place / "rows.npy", "--grid", "latent_dim=2", "--out", place / "vae", saying="exists"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("n=2,4", [2, 4]),
+        ("n=0.5", [0.5]),
+        ("n=[64],[64,32]", [[64], [64, 32]]),
+        ("n=relu, tanh", ["relu", "tanh"]),
+        ("n=null,'a,b'", [None, "a,b"]),
+        ("n=(1,2),{}", [(1, 2), {}]),
+    ],
+)
+def test_a_grid_is_cut_at_its_outer_commas(text, values):
+    assert parse_grid([text]) == {"n": values}
+
+
+def test_a_grid_may_hold_parts():
+    (first, second) = parse_grid(["penalties=[L2Weights(0.1), L1Weights()],[]"])["penalties"]
+    assert [type(part).__name__ for part in first] == ["L2Weights", "L1Weights"]
+    assert second == []

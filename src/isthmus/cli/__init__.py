@@ -17,6 +17,7 @@ from isthmus.cli import (
     report,
     sample,
     score,
+    search,
     transform,
 )
 from isthmus.cli.app import app, main
@@ -24,6 +25,7 @@ from isthmus.cli.app import app, main
 __all__ = ["app", "main"]
 
 app.command("fit")(fit.fit)
+app.command("search")(search.search)
 app.command("transform")(transform.transform)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("score")(score.score)

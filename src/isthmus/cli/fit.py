@@ -10,7 +10,7 @@ import typer
 
 from isthmus.cli.options import AsJson, Data, Overwrite
 
-__all__ = ["fit", "pair_of"]
+__all__ = ["check_takes_target", "fit", "pair_of"]
 
 ESTIMATOR_HELP = "The class's name, lower case with underscores: variational_autoencoder. `isthmus list` shows all."
 TARGET_HELP = "The targets: a denoising_autoencoder's clean rows, a segmenter's masks."
@@ -59,7 +59,7 @@ def fit(
     if checkpoints is not None:
         _keep_checkpoints(model, checkpoints)
     if target is not None:
-        _check_takes_target(model)
+        check_takes_target(model)
     arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
     arguments |= {"resume": True} if resume else {}
     pair = (read_rows(data), None) if target is None else pair_of(data, target, ("DATA", "--target"))
@@ -77,7 +77,7 @@ def _keep_checkpoints(model: Any, folder: Path) -> None:
     model.set_params(**{name: str(folder)})
 
 
-def _check_takes_target(model: Any) -> None:
+def check_takes_target(model: Any) -> None:
     """Labels beside X are ignored by scikit-learn's custom; a target asked for by name must not be."""
     from isthmus.errors import ParameterError
 

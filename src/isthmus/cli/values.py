@@ -42,7 +42,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
-def settle(estimator: Any, settings: dict[str, Any]) -> Any:
+def settle(estimator: Any, settings: dict[str, Any], option: str = "--set") -> Any:
     """The estimator with the settings; an unknown name is answered by those there are."""
     from isthmus.errors import ParameterError
 
@@ -50,7 +50,7 @@ def settle(estimator: Any, settings: dict[str, Any]) -> Any:
     for name in settings:
         if name.partition("__")[0] not in known:
             raise ParameterError(
-                f"--set: {type(estimator).__name__} has no parameter {name!r}; it has {', '.join(known)}"
+                f"{option}: {type(estimator).__name__} has no parameter {name!r}; it has {', '.join(known)}"
             )
     return estimator.set_params(**settings)
 
