@@ -326,6 +326,26 @@ def engine(result: dict[str, Any]) -> Rows:
 ENGINE = {"_replay": "replayed", "": "as written"}
 
 
+def many(result: dict[str, Any]) -> Rows:
+    """Several models by one step: the time of a step of one of them, and how many times as fast that is."""
+    rows = Rows()
+    threads = threads_of(result)
+    for way in ("compiled", "replayed"):
+        found = result[way]
+        times, build = found["milliseconds_a_step_of_one_model"], found["build_seconds"]
+        steps, whole = found["times_as_fast"]["steps"], found["times_as_fast"]["whole_fit"]
+        clock = "processor time" if result["clock"] == "cpu" else "by the clock"
+        what = f"`fit_many`, {result['models']} tables' autoencoders 30-64-32, batch 32, {way}, {threads}, {clock}"
+        figure = f"{times['together']:.3f} ms a step of one model, {steps[0]:.1f} × as fast as one after the other"
+        beside = f"{times['one after the other']:.3f} ms; {steps[1]:.1f} to {steps[2]:.1f} × over {result['rounds']} rounds"
+        beside += f"; at least {result['mark']} ×" if way == "compiled" else ""
+        rows.append((what, figure, beside))
+        said = f"{build['together']:.1f} s, and {build['one after the other']:.1f} s one after the other"
+        steps_done = f"{result['steps_of_a_long_fit']:,} steps"
+        rows.append(("… its building, from a warm cache", said, f"with it, {steps_done}: {whole[0]:.1f} × as fast"))
+    return rows
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "speed": speed,
     "conv_speed": conv_speed,
@@ -341,6 +361,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "series": series,
     "seq_speed": seq_speed,
     "engine": engine,
+    "many": many,
     "kills": kills,
     "checkpoint_cost": checkpoint_cost,
     "stream": stream,

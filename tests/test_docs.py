@@ -237,6 +237,30 @@ def test_every_result_has_its_row():
             ],
         ),
         (
+            "many",
+            {
+                "threads": 1,
+                "clock": "cpu",
+                "models": 16,
+                "rounds": 5,
+                "steps_of_a_long_fit": 4608,
+                "mark": 2.5,
+                **{
+                    way: {
+                        "milliseconds_a_step_of_one_model": {"together": 0.0412, "one after the other": 0.1304},
+                        "build_seconds": {"together": 0.91, "one after the other": 1.32},
+                        "times_as_fast": {"steps": [3.16, 3.02, 3.31], "whole_fit": [2.9, 2.8, 3.0]},
+                    }
+                    for way in ("compiled", "replayed")
+                },
+            },
+            [
+                "batch 32, compiled, one thread, processor time | 0.041 ms a step of one model, 3.2 × as fast as one",
+                "0.130 ms; 3.0 to 3.3 × over 5 rounds; at least 2.5 × |",
+                "from a warm cache | 0.9 s, and 1.3 s one after the other | with it, 4,608 steps: 2.9 × as fast |",
+            ],
+        ),
+        (
             "speed",
             {
                 "threads": 2,
