@@ -337,7 +337,8 @@ def many(result: dict[str, Any]) -> Rows:
         clock = "processor time" if result["clock"] == "cpu" else "by the clock"
         what = f"`fit_many`, {result['models']} tables' autoencoders 30-64-32, batch 32, {way}, {threads}, {clock}"
         figure = f"{times['together']:.3f} ms a step of one model, {steps[0]:.1f} × as fast as one after the other"
-        beside = f"{times['one after the other']:.3f} ms; {steps[1]:.1f} to {steps[2]:.1f} × over {result['rounds']} rounds"
+        beside = f"{times['one after the other']:.3f} ms; {steps[1]:.1f} to {steps[2]:.1f} × over "
+        beside += f"{result['rounds']} rounds"
         beside += f"; at least {result['mark']} ×" if way == "compiled" else ""
         rows.append((what, figure, beside))
         said = f"{build['together']:.1f} s, and {build['one after the other']:.1f} s one after the other"

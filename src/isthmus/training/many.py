@@ -11,6 +11,7 @@ from isthmus.training.alike import united
 from isthmus.training.callbacks import EarlyStopping, WeightAverage, WeightSchedule
 from isthmus.training.loop import Loop
 from isthmus.training.resident import Resident
+from isthmus.training.rule import AS_WRITTEN, by_the_run
 from isthmus.training.slots import Member, Slots
 from isthmus.training.threads import fitting_threads
 from isthmus.training.trackers import CSVLogger
@@ -36,7 +37,8 @@ def against_others(loop: Loop) -> str:
     others = [type(callback).__name__ for callback in loop.callbacks if type(callback) not in BETWEEN_EPOCHS]
     if others:
         return f"since callback {others[0]} may need a loop of its own"
-    return loop._against_replay()
+    decision = by_the_run(loop)
+    return decision.reason if decision is not None and decision.way == AS_WRITTEN else ""
 
 
 def train_together(members: Sequence[Member], size: int) -> None:
