@@ -9,7 +9,8 @@ import pytest
 import isthmus
 from isthmus import AnomalyDetector, Autoencoder, ConvEncoder, MLPEncoder, RNNEncoder
 from isthmus.errors import IsthmusError
-from isthmus.estimators.long_series import by_step, windows_of
+from isthmus.estimators.long_series import by_step, starts_of
+from isthmus.estimators.windows import cut
 
 SMALL = {"max_epochs": 3, "latent_dim": 3, "validation_fraction": 0, "random_state": 0}
 
@@ -22,13 +23,15 @@ def pulse(n=600, odd=400, columns=1):
 
 
 def test_windows_cover_every_step_once_a_stride():
-    rows, starts = windows_of(np.arange(11.0)[:, None], 4, 3)
+    starts = starts_of(11, 4, 3)
+    rows = cut(np.arange(11.0)[:, None], starts, 4)
     assert starts.tolist() == [0, 3, 6, 7]  # the last one ends with the series
     assert rows[..., 0].tolist() == [[s, s + 1, s + 2, s + 3] for s in starts]
 
 
 def test_a_step_has_the_mean_of_the_windows_that_cover_it():
-    rows, starts = windows_of(np.arange(6.0)[:, None], 3)
+    starts = starts_of(6, 3)
+    rows = cut(np.arange(6.0)[:, None], starts, 3)
     scores = np.array([1.0, 2.0, 4.0, 8.0])
     np.testing.assert_allclose(by_step(scores, starts, 3, 6), [1, 1.5, 7 / 3, 14 / 3, 6, 8])
     np.testing.assert_allclose(by_step(rows, starts, 3, 6)[:, 0], np.arange(6.0))  # windows put together again

@@ -23,12 +23,14 @@ from isthmus.estimators.base import MAX_REPEATS, EncoderDecoderEstimator
 from isthmus.estimators.exporting import Exporting
 from isthmus.estimators.inference import require_fitted
 from isthmus.estimators.inputs import Inputs, allowed_rows, check_weights
-from isthmus.estimators.long_series import by_step, long_series, windows_of
+from isthmus.estimators.long_series import by_step, long_series, starts_of
 from isthmus.estimators.reporting import Reporting
 from isthmus.estimators.saving import Saving
 from isthmus.estimators.sequences import layout_of
 from isthmus.estimators.variational import VariationalAutoencoder
+from isthmus.estimators.windows import cut
 from isthmus.losses import GaussianNLL
+from isthmus.nn.statistics import observed
 from isthmus.schedules import Cosine
 from isthmus.types import Batch
 
@@ -73,7 +75,8 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
     offset_ : float
         The score below which a row is an outlier.
     center_ : array
-        The medians of the training columns, a row from which `explain` sets out.
+        The medians of the training columns, a row from which `explain` sets out; of series, of their channels over
+        all steps. Texts have none.
 
     Examples
     --------
@@ -148,14 +151,16 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
         given, whole = self._windowed(X, reset=True)
         rows = check_weights(self._read(given, reset=True), sample_weight, MAX_REPEATS)
         weight = None if rows.weight is None else rows.weight.numpy()
-        self.center_ = np.median(rows.x.numpy(), axis=0)
         if self._layout == "texts":
+            vars(self).pop("center_", None)  # of an earlier fit
             if sample_weight is not None:
                 raise ParameterError("sample_weight must be None for texts; give a text as often as it weighs")
             if self.estimator is None:
                 raise ParameterError("estimator must be given for texts, such as VariationalAutoencoder()")
         else:
             given = self._user_units(rows.x, rows.x_mask)
+            known = observed(rows.x, rows.x_mask)[0] if self._layout == "series" else rows.x
+            self.center_ = np.median(known.numpy(), axis=0)
         self.members_ = [self._fresh(rows.x).fit(given, sample_weight=weight, resume=resume)]
         scores = whole(self._scores(rows))
         if self.contamination == "auto":
@@ -232,10 +237,13 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
             return X, lambda figures: figures
         given, width = adapters.read(X), self.window
         array = long_series(given, width)
-        rows, starts = windows_of(array, width, self.stride)
+        starts = starts_of(len(array), width, self.stride)
+        rows = cut(array, starts, width)
         n_columns = array.shape[1]
-        if not reset and n_columns != self.center_.size // width:
-            raise DataError(f"X must have {self.center_.size // width} columns, as in training, got {n_columns}")
+        if not reset:
+            known = self.center_.shape[-1] if self._layout == "series" else self.center_.size // width
+            if n_columns != known:
+                raise DataError(f"X must have {known} columns, as in training, got {n_columns}")
         dims, flat = self._dims(), np.ndim(given) == 1
         sequences = layout_of(rows, self._encoder_given()) == "series"
 

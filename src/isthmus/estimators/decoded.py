@@ -9,7 +9,7 @@ from isthmus import metrics
 from isthmus.errors import ParameterError
 from isthmus.training.callbacks import Callback
 
-__all__ = ["DECODED", "DecodedMetrics", "at_most"]
+__all__ = ["DECODED", "MOST", "DecodedMetrics"]
 
 Pieces = Callable[[list[str]], list[Any]]
 """Texts to the pieces of each."""
@@ -72,8 +72,3 @@ class DecodedMetrics(Callback):
         loop.step.train(was_training)
         for name in self.names:
             loop.state.history[-1][f"val_{name}"] = DECODED[name](self.references, found, self.pieces)
-
-
-def at_most(n: int) -> list[int]:
-    """Places of at most `MOST` of n rows, evenly spaced."""
-    return [round(place * (n - 1) / max(min(n, MOST) - 1, 1)) for place in range(min(n, MOST))]

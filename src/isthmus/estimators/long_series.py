@@ -10,7 +10,7 @@ from isthmus import adapters
 from isthmus.errors import DataError
 from isthmus.estimators.sequences import series
 
-__all__ = ["by_step", "long_series", "windows_of"]
+__all__ = ["by_step", "long_series", "starts_of"]
 
 
 def long_series(data: Any, width: int, name: str = "X") -> np.ndarray:
@@ -27,12 +27,9 @@ def long_series(data: Any, width: int, name: str = "X") -> np.ndarray:
     return array.astype(np.float32 if array.dtype.itemsize < 4 else array.dtype)
 
 
-def windows_of(array: np.ndarray, width: int, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Windows ``(n, width, D)`` of a series ``(T, D)``, and where each begins; the last one ends with the series."""
-    last = len(array) - width
-    starts = np.union1d(np.arange(0, last + 1, stride), [last])
-    seen = np.lib.stride_tricks.sliding_window_view(array, width, axis=0)  # (T − width + 1, D, width)
-    return np.ascontiguousarray(seen[starts].swapaxes(1, 2)), starts
+def starts_of(length: int, width: int, stride: int = 1) -> np.ndarray:
+    """Where the windows of a series so long begin; the last one ends with the series."""
+    return np.union1d(np.arange(0, length - width + 1, stride), [length - width])
 
 
 def by_step(values: np.ndarray, starts: np.ndarray, width: int, length: int) -> np.ndarray:

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from isthmus import adapters
 from isthmus.checks import check_parameters, integer, number, optional
 from isthmus.errors import DataError, ParameterError, UnsupportedError
-from isthmus.estimators.decoded import DecodedMetrics, at_most
+from isthmus.estimators.decoded import MOST, DecodedMetrics
 from isthmus.estimators.pairs import Pairs, in_chunks
 from isthmus.estimators.parameters import seed_of
 from isthmus.estimators.sequences import made_tokenizer, padded_texts, without_unknown
 from isthmus.nn.decoding import Written, beam_search, drawn, likeliest, write
+from isthmus.nn.statistics import every
 from isthmus.text import TextTokenizer, Tokenizer, texts_of
 from isthmus.training.buckets import Buckets
 from isthmus.training.callbacks import Callback
@@ -132,7 +133,8 @@ class TextPairs(Pairs):
         """Of texts, the metrics of what the model writes for held-out sources."""
         if held is None or held.y is None or not self.validation_metrics or self.module_.target.classes is None:
             return []
-        index, tokenizer = torch.tensor(at_most(len(held.x)), device=held.x.device), self.target_tokenizer_
+        index = torch.from_numpy(every(len(held.x), MOST)).to(held.x.device)
+        tokenizer = self.target_tokenizer_
         x, y, x_mask, y_mask, *_ = held.map(lambda field: field[index].cpu())
         references = tokenizer.decode([ids[mask].tolist() for ids, mask in zip(y, y_mask, strict=True)])  # type: ignore[arg-type]
         write_all = partial(self._write_texts, (x, x_mask))

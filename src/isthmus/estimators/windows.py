@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Windows", "cut_at", "every_origin", "joined", "level", "origins_of", "split_by_time"]
+__all__ = ["Windows", "cut", "cut_at", "joined", "level", "origins_of", "split_by_time"]
 
 LEAST_TO_SPLIT = 50
 """With fewer windows none are held out."""
@@ -58,6 +58,11 @@ def split_by_time(
     return train, held
 
 
+def cut(values: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
+    """The windows ``(n, width, D)`` of a series ``(T, D)`` that begin there."""
+    return values[starts[:, np.newaxis] + np.arange(width)]
+
+
 def cut_at(
     series: Sequence[np.ndarray],
     known: Sequence[np.ndarray],
@@ -76,21 +81,15 @@ def cut_at(
     """
     parts = []
     for i, (values, told, places) in enumerate(zip(series, known, origins, strict=True)):
-        before, after = np.arange(-window, 0), np.arange(horizon)
-        past, future = places[:, np.newaxis] + before, places[:, np.newaxis] + after
-        number = np.full(len(places), i)
-        parts.append(Windows(values[past], values[future], told[past], told[future], number, places))
+        past, future = (places - window, window), (places, horizon)
+        fields = cut(values, *past), cut(values, *future), cut(told, *past), cut(told, *future)
+        parts.append(Windows(*fields, np.full(len(places), i), places))
     return joined(parts)
 
 
 def joined(parts: Sequence[Windows]) -> Windows:
     """All windows of several."""
     return Windows(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-
-
-def every_origin(lengths: Sequence[int]) -> list[np.ndarray]:
-    """The end of each series: the origin of what nobody has seen yet."""
-    return [np.array([length]) for length in lengths]
 
 
 def level(past: np.ndarray, way: str | None, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

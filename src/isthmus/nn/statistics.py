@@ -11,7 +11,7 @@ from torch import Tensor
 from isthmus.nn.share import n_rows, reduce
 from isthmus.types import wide
 
-__all__ = ["batch_mean", "observed", "position_mean", "quantiles", "unit_means"]
+__all__ = ["batch_mean", "every", "observed", "position_mean", "quantiles", "unit_means"]
 
 
 def batch_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -41,6 +41,11 @@ def position_mean(h: Tensor, mask: Tensor | None = None) -> Tensor:
         return h.mean(1)
     counted = mask.unsqueeze(-1).to(h.dtype)
     return (h * counted).sum(1) / counted.sum(1).clamp(min=1)
+
+
+def every(n: int, most: int) -> np.ndarray:
+    """Places of at most ``most`` of n rows, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
 def observed(x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -9,6 +9,7 @@ import torch
 
 from isthmus import images
 from isthmus.errors import DataError
+from isthmus.nn.statistics import every
 from isthmus.text import texts_of
 
 __all__ = ["Rows", "at_most", "dense", "every", "padded", "read_masks", "read_rows", "real", "taken"]
@@ -90,11 +91,6 @@ def at_most(rows: Rows) -> int:
         return MOST_TEXTS
     values = rows.size if isinstance(rows, np.ndarray) else sum(picture.size for picture in rows)
     return max(LEAST_ROWS, int(MOST_NUMBERS * len(rows) / max(values, 1)))
-
-
-def every(n: int, most: int) -> np.ndarray:
-    """At most ``most`` of n rows, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
 def taken(rows: Rows, index: np.ndarray) -> Rows:
