@@ -7,7 +7,8 @@ Part "forecast": half-hourly electricity demand of England and Wales (Taylor 200
 week to a day ahead) and monthly sunspots since 1749 (the last quarter held out; 22 years to a year ahead). Every
 method sees the same windows of the training part, and forecasts from the same origins of the rest, none of which it
 has seen. The linear autoregression is a ridge regression of the horizon on the window, of the values as they are or
-less the window's last one; its penalty is chosen by leave-one-out. ``Seq2Seq`` has its defaults, and each way of
+less the window's last one; its penalty is chosen by leave-one-out. Intervals are asked from the same origins; how they
+are calibrated was chosen on stretches of the training part. ``Seq2Seq`` has its defaults, and each way of
 ``window_scale``. Parts "codes" and "anomaly" are told of in ``series_codes.py``. Each part writes its own of
 ``benchmarks/results/series.json``.
 """
@@ -123,12 +124,21 @@ def measured(task: Task, forecasts: np.ndarray) -> dict[str, float]:
     return {"mae": float(found["mae"].mean()), "rmse": rmse, "mase": float(found["mase"].mean())}
 
 
-def covered(task: Task, seed: int) -> float:
-    """Share of the held-out steps within their interval, by a Gaussian likelihood."""
-    model = forecaster(task, seed, loss="gaussian_nll")
-    lower, upper = model.predict_interval([task.series[:origin] for origin in task.origins], COVERAGE)
+def covered(task: Task, seed: int) -> dict[str, float]:
+    """Share of the held-out steps within their interval: by a Gaussian likelihood, calibrated or alone; by default."""
+    histories = [task.series[:origin] for origin in task.origins]
     truth = task.series[task.origins[:, np.newaxis] + np.arange(task.horizon)]
-    return float(((truth >= np.stack(lower)) & (truth <= np.stack(upper))).mean())
+
+    def share(model: Seq2Seq, **more: bool) -> float:
+        lower, upper = model.predict_interval(histories, COVERAGE, **more)
+        return float(((truth >= np.stack(lower)) & (truth <= np.stack(upper))).mean())
+
+    likely = forecaster(task, seed, loss="gaussian_nll")
+    return {
+        "gaussian_nll": share(likely),
+        "gaussian_nll, not calibrated": share(likely, calibrated=False),
+        "squared_error (default)": share(forecaster(task, seed)),
+    }
 
 
 def forecast(seeds: int, console: Console) -> dict[str, Any]:
@@ -148,7 +158,8 @@ def forecast(seeds: int, console: Console) -> dict[str, Any]:
             name = f"Seq2Seq, window_scale={way!r}" + (" (default)" if way == "last" else "")
             methods[name] = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
             methods[name]["mae_by_seed"] = [run["mae"] for run in runs]
-        share = [covered(task, seed) for seed in range(seeds)]
+        shares = [covered(task, seed) for seed in range(seeds)]
+        share = {name: [one[name] for one in shares] for name in shares[0]}
         result[task.name] = {
             **{"unit": task.unit, "steps": len(task.series), "window": task.window, "horizon": task.horizon},
             **{"season": task.season, "origins": len(task.origins), "methods": methods},
@@ -158,7 +169,7 @@ def forecast(seeds: int, console: Console) -> dict[str, Any]:
     return result
 
 
-def show(task: Task, methods: dict[str, dict[str, Any]], share: list[float], console: Console) -> None:
+def show(task: Task, methods: dict[str, dict[str, Any]], share: dict[str, list[float]], console: Console) -> None:
     """A row a method."""
     table = Table(title=f"{task.name}: {task.horizon} steps ahead from {len(task.origins)} origins, {task.unit}")
     for column, head in enumerate(("forecast by", "MAE", "RMSE", "MASE")):
@@ -166,7 +177,9 @@ def show(task: Task, methods: dict[str, dict[str, Any]], share: list[float], con
     for name, found in methods.items():
         table.add_row(name, *(f"{found[key]:.3f}" for key in ("mae", "rmse", "mase")))
     console.print(table)
-    console.print(f"intervals of {COVERAGE:.0%} hold " + ", ".join(f"{one:.0%}" for one in share), style="dim")
+    for name, held in share.items():
+        said = ", ".join(f"{one:.0%}" for one in held)
+        console.print(f"intervals of {COVERAGE:.0%} by {name} hold {said}", style="dim")
 
 
 PARTS: dict[str, Callable[[int, Console], dict[str, Any]]] = {"forecast": forecast, "codes": codes, "anomaly": anomaly}

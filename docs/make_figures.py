@@ -228,8 +228,9 @@ def series(result: dict[str, Any]) -> Rows:
         beside = [method for method in methods if not method.startswith("Seq2Seq")]
         said = ", ".join(f"{method} {methods[method]['mae']:.3g} ({methods[method]['mase']:.2f})" for method in beside)
         rows.append((what, f"{methods[ours]['mae']:.3g} {found['unit']} ({methods[ours]['mase']:.2f})", said))
-        held = sum(found["coverage"]) / len(found["coverage"])
-        rows.append(("… share within its intervals", f"{held:.0%}", f"asked: {found['coverage_asked']:.0%}"))
+        held = {name: f"{sum(shares) / len(shares):.0%}" for name, shares in found["coverage"].items()}
+        alone = f"asked: {found['coverage_asked']:.0%}; by the likelihood alone {held['gaussian_nll, not calibrated']}"
+        rows.append(("… share within its intervals (Gaussian likelihood)", held["gaussian_nll"], alone))
     described = dict(result.get("codes", {}))
     if ours := described.pop("RNN autoencoder's code", None):
         what = "JapaneseVowels, accuracy on the RNN autoencoder's code: nearest neighbour, logistic regression"

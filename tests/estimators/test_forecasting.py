@@ -10,6 +10,7 @@ import isthmus
 from isthmus import GaussianNLL, MLPEncoder, RNNDecoder, RNNEncoder, Seq2Seq, TransformerDecoder, TransformerEncoder
 from isthmus.errors import DataError, IsthmusError, ParameterError, UnsupportedError
 from isthmus.estimators.backtesting import errors_of
+from isthmus.estimators.intervals import half_widths
 from isthmus.estimators.windows import cut_at, level, origins_of, split_by_time
 
 RNG = np.random.default_rng(0)
@@ -246,6 +247,74 @@ def test_intervals_cover_their_share(decoder, likely):
     np.testing.assert_array_equal(narrow.lower, again.lower)
 
 
+def test_half_widths_by_hand():
+    """Of scores 1 to 9 the 5th covers half, ⌈10 · 0.9⌉ the 9th is the last that is known; z beyond."""
+    scores = np.arange(1.0, 10)[::-1, None, None] * np.ones((9, 3, 1))
+    steps = np.concatenate([scores] * 3)  # 27 windows, enough for a q of every step
+    assert half_widths(steps, 0.5).tolist() == [[5.0]] * 3  # ⌈28 · 0.5⌉ is 14, and 1 to 5 are the first 15
+    assert half_widths(scores[:, :1], 0.5) == 5
+    assert half_widths(scores[:, :1], 0.9) == 9
+    assert half_widths(scores[:, :1], 0.95).item() == pytest.approx(9 * 1.959964 / 1.644854, rel=1e-6)
+    assert half_widths(scores, 0.9).tolist() == [[9.0]]  # 27 scores of all steps: ⌈28 · 0.9⌉ is 26
+    assert half_widths(scores, 0.8).tolist() == [[8.0]]  # the 23rd
+
+
+def test_intervals_hold_where_the_likelihood_deceives_itself(tmp_path):
+    """A net that has learnt 400 steps by heart gives its noise a fraction of its size; held-out windows know better."""
+    model = small(
+        window=5, horizon=2, loss="gaussian_nll", encoder=MLPEncoder((64, 64)), max_epochs=100, learning_rate=3e-3,
+        monitor="objective", patience=None, validation_fraction=0.4, window_scale=None,
+    ).fit(autoregression(400))  # fmt: skip
+    series = autoregression(3000, 2)
+    histories = [series[i : i + 5] for i in range(0, 2900, 7)]
+    truth = np.stack([series[i + 5 : i + 7] for i in range(0, 2900, 7)])
+
+    def share(model, calibrated):
+        lower, upper = map(np.stack, model.predict_interval(histories, 0.9, calibrated=calibrated))
+        return ((truth > lower) & (truth < upper)).mean()
+
+    assert share(model, False) < 0.75
+    assert 0.84 < share(model, True) < 0.96
+    model.save(tmp_path / "model")
+    again = isthmus.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_interval(series), model.predict_interval(series))
+    assert again.interval_scores_.shape == (159, 2, 1)  # 160 steps held out, two at a time
+    own = model.predict_interval(series, calibrated=False)
+    model.partial_fit(autoregression(50))  # other weights, of which nothing is known
+    assert model.interval_scores_ is None
+    assert not np.allclose(own.lower, model.predict_interval(series).lower)
+
+
+def test_intervals_follow_the_newest_windows():
+    """The noise trebles after training: of a history that shows it the interval is about three times as wide."""
+    model = small(window=5, horizon=2, loss="gaussian_nll", max_epochs=5, window_scale=None).fit(autoregression(2000))
+    later = np.concatenate([autoregression(400, 3), 3 * autoregression(400, 4)])
+    before, after = (np.subtract(*model.predict_interval(later[:end], 0.9)[::-1]).mean() for end in (400, 800))
+    same = np.subtract(*model.predict_interval(later[395:400], 0.9)[::-1]).mean()
+    assert before == pytest.approx(same, rel=0.25)
+    assert 2.3 < after / before < 4
+    assert model.interval_recent_ == len(model.interval_scores_) == 199
+    changed = later.copy()
+    changed[: 800 - 199 - 2 - 5] = 1e6  # before the newest windows
+    np.testing.assert_array_equal(model.predict_interval(changed), model.predict_interval(later))
+
+
+def test_intervals_of_any_loss(sine):
+    lower, upper = sine.predict_interval(SINE, 0.9)  # squared error: one width for all windows, in their own units
+    assert (lower < upper).all()
+    assert (upper - lower).max() < 2
+    counts = np.random.default_rng(0).poisson(3 + 2 * np.sin(np.arange(500) / 5)).astype(float)
+    model = small(loss="poisson_nll", max_epochs=5).fit(counts)
+    lower, upper = model.predict_interval(counts, 0.95)
+    assert (lower >= 0).all()
+    assert (upper > lower).all()
+    held = small(validation_fraction=0).fit(SINE, validation_data=SINE[200:])
+    assert held.interval_recent_ == 0
+    assert len(held.interval_scores_) == 161
+    told = small().fit(SINE, exogenous=SINE)
+    assert np.ndim(told.predict_interval(SINE, exogenous=np.append(SINE, SINE[:10])).lower) == 1
+
+
 # ---------------------------------------------------------------------- looking back
 
 
@@ -445,7 +514,11 @@ AFTER = {
     "lengths": (lambda model: model.predict(SINE, lengths=3), "lengths is for pairs of series"),
     "max_length": (lambda model: model.predict(SINE, max_length=3), "max_length is for pairs"),
     "exogenous": (lambda model: model.predict(SINE, exogenous=SINE), "exogenous must be left out"),
-    "no likelihood": (lambda model: model.predict_interval(SINE), "predict_interval needs a likelihood"),
+    "no likelihood": (
+        lambda model: model.predict_interval(SINE, calibrated=False),
+        "predict_interval needs a likelihood, such as loss='gaussian_nll', or held-out windows",
+    ),
+    "calibrated": (lambda model: model.predict_interval(SINE, calibrated=2), "calibrated must be True or False"),
     "coverage": (lambda model: model.predict_interval(SINE, 1.0), "coverage must be a number in"),
     "paths": (lambda model: model.predict_interval(SINE, n_paths=1), "n_paths must be"),
     "no origin": (lambda model: model.backtest(SINE), "start or n_folds must be given"),

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from isthmus.checks import Check, check_parameters, integer, number, optional
+from isthmus.checks import Check, check_parameters, instance, integer, number, optional
 from isthmus.errors import UnsupportedError
 from isthmus.estimators.backtesting import Backtest, errors_of, rolling_origins
+from isthmus.estimators.intervals import Intervals
 from isthmus.estimators.parameters import seed_of
 from isthmus.estimators.series_pairs import outputs_of
 from isthmus.estimators.timeline import Timeline
-from isthmus.estimators.window_rows import WindowRows
 from isthmus.estimators.windows import Windows
-from isthmus.losses import GaussianNLL
-from isthmus.model import repeat_rows
-from isthmus.training.rng import isolated_rng
-from isthmus.types import Latent
 
 __all__ = ["Forecasting", "Interval"]
 
-NUMBERS = 2**18
-"""Of the windows in a chunk."""
+INTERVAL: dict[str, Check] = {
+    "coverage": number(0, 1, open_low=True, open_high=True),
+    "calibrated": instance(bool, "True or False"),
+    "n_paths": integer(2),
+}
 ROLLING: dict[str, Check] = {
     "start": optional(integer(0)),
     "n_folds": optional(integer(1)),
@@ -42,29 +39,14 @@ class Interval(NamedTuple):
     upper: Any
 
 
-class Forecasting(WindowRows):
+class Forecasting(Intervals):
     """Forecasts from the last window of a series, with intervals, and looks back at many."""
-
-    @torch.no_grad()
-    def _over_windows(self, windows: Windows, function: Callable[[Latent], Tensor], copies: int = 1) -> np.ndarray:
-        """The function's rows in the user's units; it gives ``(B, …, horizon, D)`` in the network's."""
-        model = self.module_.eval()
-        rows, shift, spread = self._batch(windows)
-        size, parts = max(1, NUMBERS // (rows.x[0].numel() * copies)), []
-        for start in range(0, len(rows.x), size):
-            chunk = rows._replace(y=None).map(lambda field: field[start : start + size].to(model.device))  # noqa: B023
-            found = function(model.encode(chunk, noise=torch.zeros_like)[2])
-            parts.append(self.target_scaler_.inverse(found.double().cpu()))
-        values = torch.cat(parts)
-        between = [1] * (values.dim() - 3)
-        shift, spread = (one.view(len(one), *between, *one.shape[1:]) for one in (shift, spread))
-        return (values * spread + shift).numpy()
 
     def _forecasts(self, windows: Windows) -> np.ndarray:
         """What follows each window, ``(n, horizon, D)``."""
-        model, width = self.module_, windows.past.shape[-1]
+        model = self.module_
         return self._over_windows(
-            windows, lambda latent: model.loss.mean(outputs_of(model, latent, self.horizon_, width))
+            windows, lambda latent: model.loss.mean(outputs_of(model, latent, self.horizon_, self._width))
         )
 
     def _forecast(self, X: Any, exogenous: Any) -> Any:
@@ -78,12 +60,34 @@ class Forecasting(WindowRows):
         return np.stack(found) if all(isinstance(one.given, np.ndarray) for one in given) else found
 
     def predict_interval(
-        self, X: Any, coverage: float = 0.9, *, exogenous: Any = None, n_paths: int = 400, random_state: Any = 0
+        self,
+        X: Any,
+        coverage: float = 0.9,
+        *,
+        exogenous: Any = None,
+        calibrated: bool = True,
+        n_paths: int = 400,
+        random_state: Any = 0,
     ) -> Interval:
-        """Between which values each of the next steps lies with probability ``coverage``, by the loss's likelihood.
+        """Between which values each of the next steps lies with probability ``coverage``.
 
-        A decoder that writes all steps at once gives each a Gaussian, whose quantiles are known. One that writes
-        step by step draws ``n_paths`` futures, and the quantiles are those of the draws.
+        The interval of a step is μ ∓ q σ. μ and σ are what the loss's likelihood says of it: those of the Gaussian
+        where a decoder writes all steps at once; of ``n_paths`` drawn futures where it writes step by step, and for
+        other likelihoods. A loss that is no likelihood has σ = 1, in the window's own units (``window_scale``).
+
+        q is learnt at the end of `fit` from held-out windows, later than all that was trained on: the
+        ⌈(n + 1) · coverage⌉-th smallest of their n scores s = |y − μ| / σ, for each step of the horizon and each
+        column (locally weighted split conformal prediction, Lei et al. 2018). The newest windows of X, whose futures
+        X holds, take the place of those of `fit`, as many as were held out of a series (as Xu & Xie 2021), or join
+        them where they are fewer; so X must not end within the training rows. Where futures are drawn, and with
+        ``validation_data``, the scores are those of `fit` alone.
+
+        Were the windows to come like those scored, and independent, the interval would hold at least ``coverage``.
+        They overlap and the world moves on, so that it holds about so many: see the shares in the README. Of fewer
+        than 20 windows all steps share one q; beyond the largest score, q grows as a normal distribution's quantile.
+
+        Without held-out windows (at least 20 steps of them), and after `partial_fit`, the interval is the
+        likelihood's own, which is most often too narrow: training leaves smaller residuals than what follows.
 
         Parameters
         ----------
@@ -91,6 +95,8 @@ class Forecasting(WindowRows):
             As in `predict`.
         coverage : float
             In (0, 1).
+        calibrated : bool
+            False: the likelihood's own in any case.
         n_paths : int
         random_state : int, RandomState or None
             Of the draws.
@@ -103,48 +109,20 @@ class Forecasting(WindowRows):
         Raises
         ------
         UnsupportedError
-            Where the loss is no likelihood, or the model was not fitted to forecast.
+            Where the loss is no likelihood and nothing was held out, or the model was not fitted to forecast.
         """
-        model = self._fitted("predict_interval")
+        self._fitted("predict_interval")
         self._need_windows("predict_interval")
-        allowed: dict[str, Check] = {"coverage": number(0, 1, open_low=True, open_high=True), "n_paths": integer(2)}
-        check_parameters("predict_interval", {"coverage": coverage, "n_paths": n_paths}, allowed)
-        if not model.loss.is_likelihood:
-            raise UnsupportedError(
-                f"predict_interval needs a likelihood, such as loss='gaussian_nll', got {model.loss.part_name()!r}"
-            )
+        values = {"coverage": coverage, "calibrated": calibrated, "n_paths": n_paths}
+        check_parameters("predict_interval", values, INTERVAL)
         windows, given, single = self._last_windows(X, exogenous)
-        ends = self._quantiles(windows, coverage, n_paths, seed_of(random_state))
+        scores = None
+        if calibrated and getattr(self, "interval_scores_", None) is not None:  # earlier versions saved none
+            known = self._told(exogenous, given, self.horizon_)
+            pairs = [(one.values, told[: len(one.values)]) for one, told in zip(given, known, strict=True)]
+            scores = [self._scores_for(*pair) for pair in pairs]
+        ends = self._interval(windows, coverage, n_paths, seed_of(random_state), scores)
         return Interval(*(self._as_given(ends[:, i], given, single) for i in range(2)))
-
-    def _quantiles(self, windows: Windows, coverage: float, n_paths: int, seed: int) -> np.ndarray:
-        """The lower and the upper end, ``(n, 2, horizon, D)``."""
-        model, width = self.module_, windows.past.shape[-1]
-        loss = model.loss
-        if isinstance(loss, GaussianNLL) and not model.decoder.stepwise:
-            z = math.sqrt(2) * float(torch.erfinv(torch.tensor(coverage, dtype=torch.float64)))
-
-            def ends(latent: Latent) -> Tensor:
-                mean, log_variance = loss.moments(outputs_of(model, latent, self.horizon_, width))
-                half = z * (0.5 * log_variance).exp()
-                return torch.stack([mean - half, mean + half], 1)
-
-            return self._over_windows(windows, ends)
-        share = torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2], dtype=torch.float64)
-
-        def drawn(latent: Latent) -> Tensor:
-            steps: list[Tensor] = []
-
-            def choose(output: Tensor) -> Tensor:
-                steps.append(loss.sample(output))
-                return steps[-1]
-
-            output = outputs_of(model, repeat_rows(latent, n_paths), self.horizon_, width, choose=choose)
-            paths = torch.stack(steps, 1) if steps else loss.sample(output)
-            return paths.double().unflatten(0, (-1, n_paths)).quantile(share.to(paths.device), 1).movedim(0, 1)
-
-        with isolated_rng(seed, model.device):
-            return self._over_windows(windows, drawn, n_paths)
 
     def _window_codes(self, X: Any, exogenous: Any) -> np.ndarray:
         """Of the last window of each series."""

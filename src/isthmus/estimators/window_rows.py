@@ -39,6 +39,7 @@ class WindowRows(SeriesPairs):
     exogenous_columns_: list[str] | None
     exogenous_scaler_: StandardScaler | None
     frequency_: str | None
+    interval_scores_: np.ndarray | None
 
     # ------------------------------------------------------------------ training
 
@@ -64,12 +65,18 @@ class WindowRows(SeriesPairs):
             self._learn_units(windows)
             rows = self._batch(windows)[0]
             given = self._batch(tested)[0] if len(tested) else None
-            return self._fit(rows, None, None, given, checkpoints)  # type: ignore[no-any-return]
+            self._fit(rows, None, None, given, checkpoints)
+            self._calibrate(tested, min((len(origins) for origins in held if len(origins)), default=0))
+            return self
+
+    def _calibrate(self, held: Windows, recent: int) -> None:
+        """Learn from the windows held out what training cannot tell."""
 
     def _window_rows(self, X: Any, y: Any, reset: bool) -> Batch:
         """Every window of X, for one epoch of ``partial_fit``."""
         if y is not None:
             raise DataError("y must be left out, since window and horizon cut the targets out of X")
+        self.interval_scores_ = None  # of weights that will be others
         if reset:
             series, known, _ = self._learn_series(X, None)
             lengths = [len(values) for values in series]
@@ -84,6 +91,7 @@ class WindowRows(SeriesPairs):
         assert self.window is not None
         assert self.horizon is not None
         self._layout, self.window_, self.horizon_ = "windows", self.window, self.horizon
+        self.interval_scores_ = None
         width = given[0].values.shape[1]
         self._sample_shape = (self.window,) if given[0].flat else (self.window, width)
         self.columns_ = given[0].columns
