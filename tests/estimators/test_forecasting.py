@@ -403,6 +403,27 @@ def test_polars(sine):
     assert (str(found["when"][0]), str(found["when"][-1])) == ("2025-01-01", "2025-10-01")
 
 
+def test_an_index_of_what_is_known_may_be_left_out():
+    model = small().fit(daily(), exogenous=np.arange(400.0))
+    assert len(model.predict(daily(), exogenous=np.arange(410.0))) == 10
+    pd = pytest.importorskip("pandas")
+    known = pd.Series(np.arange(410.0), pd.date_range("2020", periods=410, freq="D"))
+    assert len(model.predict(daily(), exogenous=known)) == 10
+    with pytest.raises(DataError, match="exogenous must have the times of X"):
+        model.predict(daily().shift(1, freq="D"), exogenous=known)
+
+
+@pytest.mark.parametrize("encoder", ["auto", "rnn", TransformerEncoder(8, 2, 1), isthmus.ConvEncoder((4,), dims=1)])
+def test_the_shortest_that_can_be_asked(encoder):
+    """One step read, one step told; one window more than none; a series that is shorter than a window."""
+    model = small(window=1, horizon=1, encoder=encoder, max_epochs=1).fit(SINE[:60], exogenous=SINE[:60])
+    assert model.predict(SINE[:1], exogenous=SINE[:2]).shape == (1,)
+    short = small(encoder=encoder, max_epochs=1).fit([SINE[:41], SINE[:7]])
+    assert short.predict(SINE[:30]).shape == (10,)
+    with pytest.raises(DataError, match=r"X\[1\] must have at least window=30 steps, got 29"):
+        short.predict([SINE, SINE[:29]])
+
+
 # ---------------------------------------------------------------------- what is kept
 
 
@@ -414,6 +435,11 @@ def test_fitted_again_and_a_step_further(sine):
     assert len(model.fit(["ab", "ba"] * 5, ["b", "a"] * 5).predict(["ab"])) == 1
     step = small().partial_fit(SINE[:300]).partial_fit(SINE[100:])
     assert step.predict(SINE).shape == (10,)
+    told = small().partial_fit(SINE, exogenous=SINE).partial_fit(SINE, exogenous=SINE)
+    assert np.isfinite(told.score(SINE, exogenous=SINE))
+    with pytest.raises(DataError, match="X must have at least 41 time steps"):
+        small().partial_fit(SINE[:40])
+    assert not hasattr(model, "window_")  # of the windows of before
     held = small().fit(SINE[:300], validation_data=SINE[260:])
     assert "val_loss" in held.history_[0]
 
@@ -437,6 +463,11 @@ def dated():
     return pd.DataFrame({"when": pd.date_range("2020", periods=400), "a": SINE})
 
 
+def daily():
+    pd = pytest.importorskip("pandas")
+    return pd.Series(SINE, pd.date_range("2020", periods=400, freq="D"))
+
+
 def named():
     pd = pytest.importorskip("pandas")
     return pd.Series(SINE, [f"row {i}" for i in range(400)])
@@ -457,6 +488,41 @@ BEFORE = {
     "none": (small(), (None,), {}, DataError, "X must be one series"),
     "nothing": (small(), ([],), {}, DataError, "X must hold at least one series"),
     "short": (small(), (SINE[:40],), {}, DataError, "X must have at least 41 time steps"),
+    "one row": (small(), (SINE[:1],), {}, DataError, "X must have at least 41 time steps, .* got 1"),
+    "no row": (small(), (SINE[:0],), {}, DataError, "X must be one series"),
+    "all short": (small(), ([SINE[:40], SINE[:9]],), {}, DataError, "X must have at least 41 time steps, .* got 40"),
+    "far apart": (small(stride=500), (SINE,), {}, DataError, "540 time steps, .* stride=500 apart, got 400"),
+    "on its side": (
+        small(),
+        (SINE.reshape(4, 100),),
+        {},
+        DataError,
+        r"got 4; several series are a list, or \(n, T, D\)",
+    ),
+    "skips": (small(encoder="unet", window=16), (SINE,), {}, ParameterError, "encoder must have no skips where window"),
+    "metrics": (small(validation_metrics=["bleu"]), (SINE,), {}, ParameterError, "validation_metrics must be empty"),
+    "metrics of pairs": (
+        Seq2Seq(validation_metrics=["bleu"]),
+        (SOURCES, TARGETS),
+        {},
+        ParameterError,
+        "validation_metrics is for targets of texts",
+    ),
+    "backwards": (small(), (lambda: daily()[::-1],), {}, DataError, "X must have an index that goes forward"),
+    "periods left out": (
+        small(),
+        (lambda: daily().to_period("D").drop(daily().to_period("D").index[7]),),
+        {},
+        DataError,
+        "X must have an index of periods one after another",
+    ),
+    "exogenous of other days": (
+        small(),
+        (lambda: daily(),),
+        {"exogenous": lambda: daily().shift(3, freq="D")},
+        DataError,
+        "exogenous must have the times of X, got 2020-01-04 00:00:00 beside 2020-01-01 00:00:00",
+    ),
     "NaN": (small(), (HOLE,), {}, DataError, "X must be finite, got NaN"),
     "NaN in the second": (small(), ([SINE, HOLE],), {}, DataError, r"X\[1\] must be finite, got NaN"),
     "words": (small(), (np.array(["a"] * 400),), {}, DataError, "X must hold numbers"),
@@ -486,7 +552,6 @@ BEFORE = {
     "exogenous of pairs": (Seq2Seq(), (SOURCES, TARGETS), {"exogenous": SINE}, DataError, "exogenous is for a model"),
     "no targets": (Seq2Seq(), (SOURCES,), {}, DataError, "y must be the target series"),
     "too few targets": (Seq2Seq(), (SOURCES, TARGETS[1:]), {}, DataError, "y must have a series for each of the 10"),
-    "targets of texts": (Seq2Seq(), (SOURCES, ["a"] * 10), {}, DataError, r"y\[0\] must hold numbers"),
     "an mlp of pairs": (Seq2Seq(encoder="mlp"), (SOURCES, TARGETS), {}, ParameterError, "encoder must read sequences"),
     "at once of other lengths": (
         Seq2Seq(encoder=TransformerEncoder(16, 2, 1), decoder=TransformerDecoder(16, 2, 1)),
@@ -501,8 +566,9 @@ BEFORE = {
 @pytest.mark.parametrize("case", BEFORE)
 def test_refused_before_training(case):
     model, data, more, kind, message = BEFORE[case]
+    data, told = ([one() if callable(one) else one for one in given] for given in (data, more.values()))
     with pytest.raises(kind, match=message):
-        model.fit(*(one() if callable(one) else one for one in data), **more)
+        model.fit(*data, **dict(zip(more, told, strict=True)))
     assert not hasattr(model, "module_")
 
 
@@ -530,7 +596,7 @@ AFTER = {
     "step": (lambda model: model.backtest(SINE, start=50, step=0), "step must be None or a whole number"),
     "targets": (lambda model: model.score_samples(SINE, SINE), "y must be left out"),
     "elbo": (lambda model: model.elbo(SINE), "elbo and log_likelihood need an autoencoder"),
-    "attention": (lambda model: model.attention("abc"), "attention shows pieces of texts"),
+    "attention": (lambda model: model.attention("abc"), "attention shows pieces of texts for texts"),
     "gap": (lambda model: model.predict(uneven()), "X must have an index whose frequency can be inferred"),
     "two times": (
         lambda model: model.predict(times(*["2020-01-01"] * 2 + ["2020-01-02"] * 38)),
@@ -553,6 +619,7 @@ def test_refused_of_models_of_pairs_and_of_exogenous():
         (lambda: model.predict_interval(SINE), "predict_interval needs a model of windows"),
         (lambda: model.predict(SOURCES, max_length=0), "max_length must be"),
         (lambda: model.predict(SOURCES, lengths=[1]), "lengths must be a whole number or 10 of them"),
+        (lambda: model.predict(SOURCES, lengths=3, max_length=2), "max_length must be None where lengths is given"),
         (lambda: model.predict([np.ones((3, 5))]), r"X must hold series of shape \(T, 2\)"),
         (lambda: model.score_samples(SOURCES, [one[:, 0] for one in TARGETS]), "y must hold series of shape"),
     ]:

@@ -88,6 +88,22 @@ def test_longest(fitted):
     assert all(len(text) <= 2 for text in fitted.predict(TEST, max_length=2))
 
 
+def test_empty_targets():
+    """A batch of which no target has a piece is told where they end, and nothing else."""
+    model = small().fit(["a", "b"] * 30, ["", "b"] * 30)
+    assert len(model.predict(["a", "b"])) == 2
+    assert model.score_samples(["a", "b"], ["", ""]).shape == (2,)
+
+
+def test_texts_in_any_kind_of_column(fitted):
+    pd = pytest.importorskip("pandas")
+    wanted = fitted.predict(TEST[:5])
+    for kind in (tuple, np.array, pd.Series, lambda texts: np.array(texts, dtype=object)):
+        assert fitted.predict(kind(TEST[:5])) == wanted
+    one, other = small().fit(tuple(TRAIN), tuple(TURNED)), small().fit(TRAIN, TURNED)
+    assert one.predict(TEST) == other.predict(TEST)
+
+
 def test_the_empty_and_the_unknown(fitted):
     empty, unknown = fitted.predict(["", "☃"])
     assert empty == unknown
@@ -163,7 +179,10 @@ def test_validation_data_and_weights():
         ({}, (TRAIN, TURNED[1:]), DataError, "y must have a text for each of the 600 of X, got 599"),
         ({}, (TRAIN[:1], TURNED[:1]), DataError, "X must hold at least 2 texts, got 1"),
         ({}, ([*TRAIN[:3], None], TURNED[:4]), DataError, r"X\[3\] must be a text, got NoneType"),
-        ({}, (TRAIN[:3], [1, 2, 3]), DataError, r"y\[0\] must be a text, got int"),
+        ({}, (TRAIN[:3], [1, 2, 3]), DataError, "y must hold a text or a series a source, got numbers"),
+        ({}, (TRAIN[:3], [*TURNED[:2], 3]), DataError, r"y\[2\] must be a text, got int"),
+        ({}, ("abc", TURNED), DataError, "X must be a list of texts, or a path, got one text, 'abc'"),
+        ({}, (TRAIN, "abc"), DataError, "y must be a list of texts, or a path, got one text, 'abc'"),
         ({}, (["a", "b"], ["", ""]), DataError, "y must not hold empty texts alone"),
         ({"tokenizer": "letters"}, (TRAIN, TURNED), ParameterError, "tokenizer must be"),
         ({"tokenizer": 5}, (TRAIN, TURNED), ParameterError, "tokenizer must be"),
@@ -190,8 +209,15 @@ def test_refused_before_training(arguments, data, kind, complaint):
         (lambda model: model.predict(TEST, beam_size=2, temperature=1.0), "beam_size must be 1"),
         (lambda model: model.predict(TEST, temperature=0), "temperature must be"),
         (lambda model: model.predict(TEST, top_p=2.0), "top_p must be"),
+        (lambda model: model.predict(TEST, top_k=2), "temperature must be given with top_k=2"),
+        (lambda model: model.predict(TEST, lengths=2), "lengths is for series"),
+        (lambda model: model.predict([1.0, 2.0]), r"X\[0\] must be a text, got float"),
+        (lambda model: model.score_samples([], []), "X must hold at least one text, got none"),
+        (lambda model: model.score_samples(TEST, TEST[1:]), "y must have a text for each of the 60 of X, got 59"),
+        (lambda model: model.attention(["abc"]), "source must be one text, got list"),
+        (lambda model: model.attention("abc", 5), "target must be one text, got int"),
         (lambda model: model.predict([]), "X must hold at least one text"),
-        (lambda model: model.predict("abc"), "a list of texts, got str|X"),
+        (lambda model: model.predict("abc"), "X must be a list of texts, or a path, got one text, 'abc'"),
         (lambda model: model.score_samples(TEST), "y must be the target texts"),
         (lambda model: model.reconstruct(TEST), "reconstruct needs an autoencoder"),
         (lambda model: model.inverse_transform(TEST), "inverse_transform needs an autoencoder"),

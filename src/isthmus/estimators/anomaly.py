@@ -152,7 +152,7 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
         rows = check_weights(self._read(given, reset=True), sample_weight, MAX_REPEATS)
         weight = None if rows.weight is None else rows.weight.numpy()
         if self._layout == "texts":
-            vars(self).pop("center_", None)  # of an earlier fit
+            self.__dict__.pop("center_", None)  # of an earlier fit
             if sample_weight is not None:
                 raise ParameterError("sample_weight must be None for texts; give a text as often as it weighs")
             if self.estimator is None:

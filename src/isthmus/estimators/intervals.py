@@ -97,7 +97,7 @@ class Intervals(WindowRows):
 
     @property
     def _width(self) -> int:
-        return self._sample_shape[-1] if len(self._sample_shape) > 1 else 1  # type: ignore[no-any-return]
+        return int(self._sample_shape[1] or 1) if len(self._sample_shape) > 1 else 1
 
     # ------------------------------------------------------------------ calibration
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from isthmus import adapters, spec
+from isthmus import spec
 from isthmus.checks import Check, check_parameters, choice, either, instance, integer, optional, sequence
 from isthmus.encoders import MLPEncoder, RNNEncoder, TransformerEncoder
 from isthmus.errors import DataError, ParameterError, UnsupportedError
+from isthmus.estimators.atomic import all_or_nothing
 from isthmus.estimators.base import EncoderDecoderEstimator
 from isthmus.estimators.decoded import DECODED
 from isthmus.estimators.forecasting import Forecasting
@@ -31,7 +32,7 @@ DEFAULTS = {"beam_size": 1, "n_best": 1, "length_penalty": 1.0, "temperature": N
 
 @dataclass(eq=False, repr=False)
 class Seq2Seq(TextPairs, Forecasting):
-    """Learns to write a sequence, given another: texts to texts, series to series, or the future of a series.
+    """Learns to write a sequence, given another: texts or series to texts or series, or the future of a series.
 
     Texts: translation, transcription, pronunciation. The encoder gives one vector a piece of the source, the
     decoder attends to them and writes the target piece by piece (Bahdanau et al. 2015; Vaswani et al. 2017). With
@@ -42,13 +43,15 @@ class Seq2Seq(TextPairs, Forecasting):
     Series: a target is real numbers, written step by step or, by a decoder with ``autoregressive=False``, all at
     once. A sequence of numbers has no end that could be learnt, so `predict` is told its length.
 
+    Either side may be either: texts of series (of a recording, say), or series of texts.
+
     Forecasts: with ``window`` and ``horizon`` the pairs are cut out of series, and `predict` gives what comes next.
 
     Parameters
     ----------
     encoder : str or Encoder
-        "auto" and "rnn" are ``RNNEncoder(256, pool=None, dropout=0.2)`` of texts, with attention, and
-        ``RNNEncoder(64, pool=None, dropout=0.2)`` of series. Of windows, which any encoder reads, "auto" is
+        "auto" and "rnn" are ``RNNEncoder(256, pool=None, dropout=0.2)`` where a side is texts, with attention, and
+        ``RNNEncoder(64, pool=None, dropout=0.2)`` of series to series. Of windows, which any encoder reads, "auto" is
         ``MLPEncoder((256, 128), activation="silu")`` and "rnn" ``RNNEncoder(64)``. "transformer" is
         ``TransformerEncoder()``.
     tokenizer : {"bpe", "word", "char"} or Tokenizer
@@ -160,8 +163,10 @@ class Seq2Seq(TextPairs, Forecasting):
         X : list of str, of series, or array
             Sources: texts, or series ``(T, D)`` or ``(T,)``, or all of them as ``(n, T, D)``. To forecast: one
             series ``(T,)`` or ``(T, D)``, an array, a series or a frame of pandas or polars; or several, as a list.
+            One shorter than a window and a horizon has nothing to learn from, and is passed over.
         y : as X, optional
-            Targets, one a source. To forecast they are cut out of X.
+            Targets, one a source, of the same kind or the other: texts for texts or for series, series for series or
+            for texts. To forecast they are cut out of X.
         exogenous : like X, optional
             To forecast: columns ``(T, E)`` that are known ahead of time, over the past and the horizon.
         sample_weight : array of shape (n,), optional
@@ -184,6 +189,27 @@ class Seq2Seq(TextPairs, Forecasting):
         _refuse("sample_weight", sample_weight, None, "pairs of sequences")
         return self._fit_windows(X, exogenous, validation_data, resume)
 
+    def partial_fit(self, X: Any, y: Any = None, *, exogenous: Any = None, sample_weight: Any = None) -> Self:
+        """One epoch over X; vocabularies, scalers and shapes are those of the first call.
+
+        After an error the estimator is what it was before.
+
+        Parameters
+        ----------
+        X, y, exogenous, sample_weight
+            As in `fit`.
+        """
+        first = not self.__sklearn_is_fitted__()
+        if (self.window is None and self.horizon is None) if first else self._layout != "windows":
+            _refuse("exogenous", exogenous, None, "a model with window and horizon")
+            return super().partial_fit(X, y, sample_weight=sample_weight)
+        if y is not None:
+            raise DataError("y must be left out, since window and horizon cut the targets out of X")
+        _refuse("sample_weight", sample_weight, None, "pairs of sequences")
+        with all_or_nothing(self):
+            self._check()
+            return self._partial_fit(self._window_rows(X, exogenous, first), None, None)
+
     def _check(self) -> None:
         super()._check()
         self._check_windows()
@@ -191,12 +217,10 @@ class Seq2Seq(TextPairs, Forecasting):
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Batch:
         if isinstance(X, Batch):  # windows, which `fit` has cut
             return X
-        if self.window is not None if reset else self._layout == "windows":
-            return self._window_rows(X, y, reset)
-        given = adapters.read(X, "X")
-        if is_text(given) if reset else self._layout == "rows":
-            return self._text_rows(given, y, reset)
-        return self._series_rows(given, y, reset)
+        rows = self._pair_rows(X, y, reset)
+        if reset and self.validation_metrics and not self._writes_texts:
+            raise ParameterError(f"validation_metrics is for targets of texts, got {list(self.validation_metrics)}")
+        return rows
 
     def _validation_rows(self, given: Any, with_target: bool) -> Batch:
         return given if isinstance(given, Batch) else super()._validation_rows(given, with_target)
@@ -211,32 +235,36 @@ class Seq2Seq(TextPairs, Forecasting):
         if self.encoder == "auto" and self._layout == "windows":
             return MLPEncoder((256, 128), activation="silu")
         if self.encoder in ("rnn", "auto"):
-            return RNNEncoder(256 if self._layout == "rows" else 64, pool=pool, dropout=0.2 if pool is None else 0.0)
+            width = 256 if self._reads_texts or self._writes_texts else 64
+            return RNNEncoder(width, pool=pool, dropout=0.2 if pool is None else 0.0)
         if self.encoder == "transformer":
             return TransformerEncoder()
         encoder: Encoder = spec.resolve("encoder", self.encoder)
+        if self._layout == "windows" and encoder.any_size and not encoder.sequences and self.window_ != self.horizon_:
+            name = encoder.part_name()
+            raise ParameterError(f"encoder must have no skips where window and horizon differ, got {name!r}")
         if not encoder.sequences and self._layout != "windows":
             raise ParameterError(f"encoder must read sequences, 'rnn' or 'transformer', got {encoder.part_name()!r}")
         return encoder
 
     def _loss_for(self, rows: Batch) -> Loss:
         if self.loss == "auto":
-            return CrossEntropy(label_smoothing=0.1, per="position") if self._layout == "rows" else SquaredError()
+            return CrossEntropy(label_smoothing=0.1, per="position") if self._writes_texts else SquaredError()
         if self.loss == "gaussian_nll":
             return GaussianNLL("predicted")
         return super()._loss_for(rows)
 
     def _scaler_for(self, rows: Batch, loss: Loss) -> Scaler | None:
-        return None if self._layout == "rows" else super()._scaler_for(rows, loss)
+        return None if self._reads_texts else super()._scaler_for(rows, loss)
 
     def _space(self, rows: Batch) -> Space:
-        if self._layout == "rows":
+        if self._reads_texts:
             return Space((None,), classes=self.source_tokenizer_.vocabulary_size)
         told = 0 if rows.condition is None else rows.condition.shape[-1]
         return Space(tuple(rows.x.shape[1:]), condition=told)
 
     def _goal(self, rows: Batch, space: Space) -> Space:
-        if self._layout == "rows":
+        if self._writes_texts:
             return Space((None,), classes=self.target_tokenizer_.vocabulary_size)
         assert rows.y is not None
         return Space((self.horizon_ if self._layout == "windows" else None, rows.y.shape[-1]))
@@ -307,10 +335,10 @@ class Seq2Seq(TextPairs, Forecasting):
         self._fitted("predict")
         writing: dict[str, Any] = {"beam_size": beam_size, "n_best": n_best, "length_penalty": length_penalty}
         writing |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        if self._layout == "rows":
+        if self._writes_texts:
             _refuse("lengths", lengths, None, "series")
             _refuse("exogenous", exogenous, None, "a model with window and horizon")
-            return self._write_texts(X, max_length, random_state, **writing)
+            return self._write_texts(self._sources(X), max_length, random_state, **writing)
         for name, value in writing.items():
             _refuse(name, value, DEFAULTS[name], "texts")
         if self._layout == "windows":
@@ -319,7 +347,7 @@ class Seq2Seq(TextPairs, Forecasting):
             return self._forecast(X, exogenous)
         _refuse("exogenous", exogenous, None, "a model with window and horizon")
         check_parameters("predict", {"max_length": max_length}, {"max_length": optional(integer(1))})
-        return self._write_series(X, lengths, max_length)
+        return self._write_series(self._sources(X), lengths, max_length)
 
     # ------------------------------------------------------------------ scores and codes
 
@@ -335,13 +363,12 @@ class Seq2Seq(TextPairs, Forecasting):
                 raise DataError("y must be left out, since window and horizon cut the targets out of X")
             return self._window_scores(X, exogenous)
         _refuse("exogenous", exogenous, None, "a model with window and horizon")
-        if self._layout == "rows":
-            return self._text_scores(X, y)
-        return self._pair_scores(self._series_rows(X, y, reset=False))
+        rows = self._pair_rows(X, y, reset=False)
+        return self._text_scores(rows) if self._writes_texts else self._pair_scores(rows)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, *, exogenous: Any = None) -> float:
         """The mean of `score_samples`."""
-        return float(np.mean(self.score_samples(X, y)))
+        return float(np.mean(self.score_samples(X, y, exogenous=exogenous)))
 
     def transform(self, X: Any, *, exogenous: Any = None) -> Any:
         """The code: ``(n, D)`` of a pooled encoder, else a list of one ``(T, D)`` a source.
@@ -352,9 +379,7 @@ class Seq2Seq(TextPairs, Forecasting):
         if self._layout == "windows":
             return self._window_codes(X, exogenous)
         _refuse("exogenous", exogenous, None, "a model with window and horizon")
-        if self._layout == "rows":
-            return self._codes(*self._text_sources(X))
-        return self._codes(*self._read_series(adapters.read(X, "X"), False, "X"))
+        return self._codes(*self._sources(X))
 
     def attention(self, source: str, target: str | None = None) -> tuple[np.ndarray, list[str], list[str]]:
         """Where the decoder looked while it wrote: weights ``(pieces of the target, pieces of the source)``, and both.
@@ -367,7 +392,10 @@ class Seq2Seq(TextPairs, Forecasting):
         """
         self._fitted("attention")
         if self._layout != "rows":
-            raise UnsupportedError("attention shows pieces of texts, and this model was fitted to series")
+            raise UnsupportedError("attention shows pieces of texts for texts, and this model was fitted to series")
+        for name, text in (("source", source), ("target", target)):
+            if not isinstance(text, str) and (name == "source" or text is not None):
+                raise DataError(f"{name} must be one text, got {type(text).__name__}")
         self._decoder_that_attends()
         return self._attention(source, self.predict([source])[0] if target is None else target)
 
@@ -384,16 +412,6 @@ class Seq2Seq(TextPairs, Forecasting):
         raise UnsupportedError(
             "elbo and log_likelihood need an autoencoder; score_samples(sources, targets) scores pairs"
         )
-
-
-def is_text(data: Any) -> bool:
-    """Whether it is a text, or a list or column with such in it."""
-    if isinstance(data, str):
-        return True
-    dtype = getattr(data, "dtype", None)
-    if dtype is not None and not hasattr(data, "columns"):
-        return str(dtype).lower().startswith(("<u", "str", "object", "utf8", "categor"))
-    return isinstance(data, (list, tuple)) and (not data or any(isinstance(item, str) for item in data))
 
 
 def _refuse(name: str, value: Any, default: Any, what: str) -> None:

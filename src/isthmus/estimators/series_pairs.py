@@ -12,7 +12,7 @@ from torch import Tensor
 from isthmus import adapters, spec
 from isthmus.decoders import TransformerDecoder
 from isthmus.errors import DataError, ParameterError
-from isthmus.estimators.pairs import Pairs, in_chunks
+from isthmus.estimators.pairs import Pairs, in_chunks, steps_of
 from isthmus.estimators.sequences import cut, lengths_of, series
 from isthmus.model import EncoderDecoder
 from isthmus.nn.decoding import unrolled
@@ -32,27 +32,26 @@ class SeriesPairs(Pairs):
     target_shape_: tuple[int | None, ...]
     same_length_: bool
 
-    def _series_rows(self, X: Any, y: Any, reset: bool) -> Batch:
-        """Both sides as numbers ``(n, T, D)``, padded at the end, with masks where lengths differ."""
-        if y is None:
-            raise DataError("y must be the target series, one a source: fit(sources, targets)")
-        if reset:
-            self._layout = "series"
-        x, x_mask = self._read_series(adapters.read(X, "X"), reset, "X")
-        array, mask, flat = series(adapters.read(y, "y"), "y")
-        if len(array) != len(x):
-            raise DataError(f"y must have a series for each of the {len(x)} of X, got {len(array)}")
+    def _series_sources(self, X: Any, reset: bool = False, name: str = "X") -> tuple[Tensor, Tensor | None]:
+        """As numbers ``(n, T, D)``, padded at the end, with a mask where lengths differ."""
+        return self._read_series(X, reset, name)
+
+    def _series_targets(self, y: Any, reset: bool) -> tuple[Tensor, Tensor | None]:
+        if hasattr(y, "__iter__") and isinstance(next(iter(y), None), (int, float, np.number)):
+            raise DataError(
+                "y must hold a text or a series a source, got numbers: np.reshape(y, (-1, 1)) are one step each"
+            )
+        array, mask, flat = series(y, "y")
         target = adapters.to_tensor(array if array.dtype.kind == "f" else array.astype(np.float64))
         y_mask = None if mask is None else torch.from_numpy(mask)
-        lengths = [_lengths(x, x_mask), _lengths(target, y_mask)]
         shape = (None,) if flat else (None, array.shape[-1])
         if reset:
-            self.max_length_ = self.max_length or int(lengths[1].max())
-            self.target_shape_, self.same_length_ = shape, bool(torch.equal(*lengths))
+            self.target_shape_ = shape
+            self.max_length_ = self.max_length or int(steps_of(target, y_mask).max())
         elif shape != self.target_shape_:
             wanted, got = (str(one).replace("None", "T") for one in (self.target_shape_, shape))
             raise DataError(f"y must hold series of shape {wanted}, got {got}")
-        return Batch(x, target, x_mask, y_mask)
+        return target, y_mask
 
     # ------------------------------------------------------------------ the parts of numbers
 
@@ -60,12 +59,13 @@ class SeriesPairs(Pairs):
         """A Transformer that mirrors one of positions writes step by step: the source's length is not the target's."""
         decoder = super()._decoder_for(encoder)
         positions = getattr(encoder, "pool", "last") is None
-        if self._layout == "series" and self.decoder is None and isinstance(decoder, TransformerDecoder) and positions:
+        pairs = self._layout != "windows" and not self._writes_texts
+        if pairs and self.decoder is None and isinstance(decoder, TransformerDecoder) and positions:
             decoder.autoregressive = True
         return decoder
 
     def _build(self, rows: Batch) -> Batch:
-        if self._layout == "rows":
+        if self._writes_texts:
             return super()._build(rows)
         name = "unit" if self.scale is None else self.scale
         if name == "auto" and self._loss_for(rows).bounds is not None:
@@ -75,7 +75,7 @@ class SeriesPairs(Pairs):
         self.target_scaler_.fit(rows.y, rows.y_mask, rows.weight)
         scaled = super()._build(rows)
         decoder, one_by_one = self.module_.decoder, len(built(self.module_.bottleneck).shape) > 1
-        if self._layout == "series" and one_by_one and not decoder.stepwise and not self.same_length_:
+        if self._layout != "windows" and one_by_one and not decoder.stepwise and not self.same_length_:
             raise ParameterError(
                 "decoder must have autoregressive=True, or the encoder a pool, where targets are not as long as their "
                 f"sources, got {type(decoder).__name__}(autoregressive=False) of a code a position"
@@ -83,7 +83,7 @@ class SeriesPairs(Pairs):
         return scaled
 
     def _scaled(self, rows: Batch, name: str = "X") -> Batch:
-        if self._layout != "rows" and rows.y is not None:
+        if not self._writes_texts and rows.y is not None:
             rows = rows._replace(y=self._scaled_target(rows.y, rows.y_mask))
         return super()._scaled(rows, name)
 
@@ -111,11 +111,13 @@ class SeriesPairs(Pairs):
 
     # ------------------------------------------------------------------ writing
 
-    def _write_series(self, X: Any, lengths: Any, max_length: int | None) -> Any:
+    def _write_series(self, sources: tuple[Tensor, Tensor | None], lengths: Any, max_length: int | None) -> Any:
         """The target of each source; ``lengths`` None: the source's, where all were alike in training."""
-        x, x_mask = self._read_series(adapters.read(X, "X"), False, "X")
+        x, x_mask = sources
+        if lengths is not None and max_length is not None:
+            raise ParameterError(f"max_length must be None where lengths is given, got {max_length}")
         if lengths is None and max_length is None and self.same_length_:
-            lengths = _lengths(x, x_mask).numpy()
+            lengths = steps_of(x, x_mask).numpy()
         elif lengths is None:
             lengths = max_length or self.max_length_
         mask, width = lengths_of(lengths, len(x), self.max_length_), self.target_shape_[-1] or 1
@@ -130,7 +132,7 @@ class SeriesPairs(Pairs):
         values = torch.zeros(len(x), mask.shape[1], width, dtype=found[0].dtype)
         for row, one in zip(values, found, strict=True):
             row[: len(one)] = one
-        values = values if x.dtype == torch.float64 else values.float()
+        values = values if x.dtype != torch.float32 else values.float()
         return cut(values, None if mask.all() else mask, flat=len(self.target_shape_) == 1)
 
     def _pair_scores(self, rows: Batch) -> np.ndarray:
@@ -178,7 +180,3 @@ def outputs_of(
     if mask is not None and latent.z.dim() == 2:
         latent = latent._replace(bypass=latent.bypass._replace(mask=mask))
     return model.decode(latent)[:, :n_steps]
-
-
-def _lengths(values: Tensor, mask: Tensor | None) -> Tensor:
-    return torch.full((len(values),), values.shape[1]) if mask is None else mask.sum(1)

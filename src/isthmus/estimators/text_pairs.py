@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isthmus import adapters
 from isthmus.checks import check_parameters, integer, number, optional
 from isthmus.errors import DataError, ParameterError, UnsupportedError
 from isthmus.estimators.decoded import MOST, DecodedMetrics
@@ -39,7 +38,7 @@ WRITING = {
 
 
 class TextPairs(Pairs):
-    """Reads, writes and scores texts as the classes of their pieces."""
+    """Reads, writes and scores texts, as the classes of their pieces."""
 
     vocabulary_size: int | None
     lower: bool
@@ -49,46 +48,37 @@ class TextPairs(Pairs):
     source_tokenizer_: Any
     target_tokenizer_: Any
 
-    def _text_rows(self, X: Any, y: Any, reset: bool) -> Batch:
-        """Both sides as classes ``(n, T)``, padded at the end, with masks."""
-        if y is None:
-            raise DataError("y must be the target texts, one a source: fit(sources, targets)")
-        sources, targets = texts_of(adapters.read(X, "X"), "X"), texts_of(adapters.read(y, "y"), "y")
-        if len(sources) != len(targets):
-            raise DataError(f"y must have a text for each of the {len(sources)} of X, got {len(targets)}")
+    def _text_sources(self, X: Any, reset: bool = False, name: str = "X") -> tuple[Tensor, Tensor]:
+        """Their pieces as classes ``(n, T)``, at least one a text, and where they are."""
+        texts, least = texts_of(X, name), 2 if reset else 1
+        if len(texts) < least:
+            some = "at least 2 texts" if reset else "at least one text"
+            raise DataError(f"{name} must hold {some}, got {len(texts) or 'none'}")
         if reset:
-            if len(sources) < 2:
-                raise DataError(f"X must hold at least 2 texts, got {len(sources)}")
-            self.source_tokenizer_, self.target_tokenizer_ = self._tokenizers(sources, targets)
-            self._sample_shape, self._layout = (None,), "rows"
-        x, x_mask = padded_texts(sources, self.source_tokenizer_, least=1)
-        target, y_mask = padded_texts(targets, self.target_tokenizer_)
+            self.source_tokenizer_, self._sample_shape = self._tokenizer(texts, 0), (None,)
+        return padded_texts(texts, self.source_tokenizer_, least=1)
+
+    def _text_targets(self, y: Any, reset: bool) -> tuple[Tensor, Tensor]:
+        texts = texts_of(y, "y")
         if reset:
-            self.max_length_ = self.max_length or int(y_mask.sum(1).max())
+            self.target_tokenizer_ = self._tokenizer(texts, 1)
+        target, mask = padded_texts(texts, self.target_tokenizer_)
+        if reset:
+            self.max_length_ = self.max_length or int(mask.sum(1).max())
             if self.max_length_ == 0:
                 raise DataError("y must not hold empty texts alone")
-        return Batch(x, target, x_mask, y_mask)
+        return target, mask
 
-    def _tokenizers(self, sources: list[str], targets: list[str]) -> tuple[Any, Any]:
+    def _tokenizer(self, texts: list[str], side: int) -> Any:
+        """The source's, side 0, or the target's, side 1, learnt from its texts."""
         given = self.tokenizer if isinstance(self.tokenizer, (tuple, list)) else (self.tokenizer, self.tokenizer)
         if len(given) != 2:
             raise ParameterError(f"tokenizer must be one or a pair, the source's and the target's, got {len(given)}")
-
-        source, target = (
-            made_tokenizer(tokenizer, texts, self.vocabulary_size, self.lower)
-            for tokenizer, texts in zip(given, (sources, targets), strict=True)
-        )
-        return source, target
-
-    def _text_sources(self, X: Any, name: str = "X") -> tuple[Tensor, Tensor]:
-        texts = texts_of(adapters.read(X, name), name)
-        if not texts:
-            raise DataError(f"{name} must hold at least one text, got none")
-        return padded_texts(texts, self.source_tokenizer_, least=1)
+        return made_tokenizer(given[side], texts, self.vocabulary_size, self.lower)
 
     def _write_texts(
         self,
-        X: Any,
+        sources: tuple[Tensor, Tensor | None],
         max_length: int | None = None,
         random_state: Any = 0,
         beam_size: int = 1,
@@ -97,13 +87,16 @@ class TextPairs(Pairs):
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float = 1.0,
+        scaled: bool = False,
     ) -> list[Any]:
-        """The arguments are those of `Seq2Seq.predict`."""
+        """The arguments are those of `Seq2Seq.predict`, but for sources as they were read, or scaled already."""
         values = {"beam_size": beam_size, "n_best": n_best, "length_penalty": length_penalty, "max_length": max_length}
         values |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         check_parameters("predict", values, WRITING)
         if n_best > beam_size:
             raise ParameterError(f"n_best must be at most beam_size, {beam_size}, got {n_best}")
+        if temperature is None and (top_k is not None or top_p != 1.0):
+            raise ParameterError(f"temperature must be given with top_k={top_k} and top_p={top_p}, which cut its draws")
         if temperature is not None and beam_size > 1:
             raise ParameterError(f"beam_size must be 1 where temperature is given, got {beam_size}")
         choose: Callable[[Tensor], Tensor] = likeliest
@@ -118,8 +111,7 @@ class TextPairs(Pairs):
                 return [[one] for one in write(step, state, n, end + 1, end, longest, choose)]
             return beam_search(step, state, n, end + 1, end, longest, beam_size, length_penalty, n_best)
 
-        sources = X if isinstance(X, tuple) else self._text_sources(X)  # ids with their mask
-        found = self._over_sources(sources[0], sources[1], written)
+        found = self._over_sources(*sources, written, scaled)
         texts: list[Any] = self.target_tokenizer_.decode([one.classes for row in found for one in row])
         if n_best == 1:
             return texts
@@ -137,13 +129,12 @@ class TextPairs(Pairs):
         tokenizer = self.target_tokenizer_
         x, y, x_mask, y_mask, *_ = held.map(lambda field: field[index].cpu())
         references = tokenizer.decode([ids[mask].tolist() for ids, mask in zip(y, y_mask, strict=True)])  # type: ignore[arg-type]
-        write_all = partial(self._write_texts, (x, x_mask))
+        write_all = partial(self._write_texts, (x, x_mask), scaled=True)
         return [DecodedMetrics(write_all, references, tokenizer.encode, self.validation_metrics)]
 
-    def _text_scores(self, X: Any, y: Any) -> np.ndarray:
+    def _text_scores(self, rows: Batch) -> np.ndarray:
         """log p(target | source) of each pair, nats, its end counted; without label smoothing."""
         model = self.module_.eval()
-        rows = self._text_rows(X, y, reset=False)
         source, results = Buckets(rows, len(rows.x), 0), torch.zeros(len(rows.x), dtype=torch.float64)
         with torch.no_grad():
             for index in in_chunks(source):
@@ -157,8 +148,8 @@ class TextPairs(Pairs):
     def _attention(self, source: str, target: str) -> tuple[np.ndarray, list[str], list[str]]:
         """The weights of `Seq2Seq.attention`, and the pieces of both."""
         model = self.module_
-        x, x_mask = self._text_sources([source], "source")
-        y, y_mask = padded_texts(texts_of([target], "target"), self.target_tokenizer_)
+        x, x_mask = padded_texts([source], self.source_tokenizer_, least=1)
+        y, y_mask = padded_texts([target], self.target_tokenizer_)
         with torch.no_grad():
             batch = Batch(x, y, x_mask, y_mask).map(lambda field: field.to(model.device))
             latent = model.encode(batch, noise=torch.zeros_like)[2]

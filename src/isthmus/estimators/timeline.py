@@ -67,6 +67,24 @@ class Timeline(NamedTuple):
         times = polars_times(given[column], len(values), self.name)
         return pl.DataFrame({column: times, **rest}).select(given.columns)
 
+    def parts_from(self, other: Timeline) -> int | None:
+        """The first step at which the two have other times, where both have times."""
+        mine, theirs = self.times, other.times
+        if mine is None or theirs is None:
+            return None
+        n = min(len(mine), len(theirs))
+        apart = np.flatnonzero(mine[:n] != theirs[:n])
+        return int(apart[0]) if len(apart) else None
+
+    @property
+    def times(self) -> np.ndarray | None:
+        """Of each step, where there is an index or a column of dates or times."""
+        if is_pandas(self.given):
+            index = self.given.index
+            return np.asarray(index, dtype=object) if hasattr(index, "freq") else None
+        column = time_column(self.given, self.name)
+        return None if column is None else np.asarray(self.given[column].to_list(), dtype=object)
+
     def label(self, place: int) -> Any:
         """The index at a position: what stands there, else the position."""
         if is_pandas(self.given):
@@ -143,6 +161,12 @@ def frequency(index: Any, name: str) -> str | None:
     """Of an index of pandas: "" where it needs none, None where it is too short to tell."""
     import pandas as pd
 
+    ordered = isinstance(index, (pd.PeriodIndex, pd.DatetimeIndex, pd.TimedeltaIndex))
+    if (ordered or pd.api.types.is_integer_dtype(index.dtype)) and len(index) > 1 and index[-1] < index[0]:
+        way = f"got {index[0]} to {index[-1]}; {name}.sort_index()"
+        raise DataError(f"{name} must have an index that goes forward, {way}")
+    if isinstance(index, pd.PeriodIndex) and (np.diff(index.asi8) != 1).any():
+        raise DataError(f"{name} must have an index of periods one after another, got some left out or twice")
     if isinstance(index, (pd.RangeIndex, pd.PeriodIndex)):
         return ""
     if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
@@ -193,6 +217,8 @@ def polars_times(times: Any, n: int, name: str) -> Any:
     """The next n times of a column of polars: one step on, or so many months."""
     import polars as pl
 
+    if len(times) > 1 and times[-1] < times[0]:
+        raise DataError(f"{name} must have times that go forward, got {times[0]} to {times[-1]}")
     steps = times.diff().drop_nulls().unique()
     if len(steps) == 1 and len(times) > 1:
         last, step = times[-1], steps[0]

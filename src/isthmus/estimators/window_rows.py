@@ -51,11 +51,7 @@ class WindowRows(SeriesPairs):
             fraction = self.validation_fraction if validation_data is None else 0.0
             train, held = split_by_time(lengths, self.window_, self.horizon_, self.stride, fraction)
             windows = self._cut(series, known, train)
-            if len(windows) < 2:
-                raise DataError(
-                    f"X must have at least {self.window_ + self.horizon_ + 1} time steps, for two windows of "
-                    f"window={self.window_} and horizon={self.horizon_}, got {max(lengths)}"
-                )
+            self._need_two(windows, series)
             tested = self._cut(series, known, held)
             if validation_data is not None:
                 pair = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
@@ -72,24 +68,38 @@ class WindowRows(SeriesPairs):
     def _calibrate(self, held: Windows, recent: int) -> None:
         """Learn from the windows held out what training cannot tell."""
 
-    def _window_rows(self, X: Any, y: Any, reset: bool) -> Batch:
+    def _window_rows(self, X: Any, exogenous: Any, reset: bool) -> Batch:
         """Every window of X, for one epoch of ``partial_fit``."""
-        if y is not None:
-            raise DataError("y must be left out, since window and horizon cut the targets out of X")
-        self.interval_scores_ = None  # of weights that will be others
-        if reset:
-            series, known, _ = self._learn_series(X, None)
+        if not reset:
+            windows = self._windows_of(X, exogenous)
+        else:
+            series, known, _ = self._learn_series(X, exogenous)
             lengths = [len(values) for values in series]
-            windows = self._cut(series, known, split_by_time(lengths, self.window_, self.horizon_, self.stride, 0)[0])
+            train, _ = split_by_time(lengths, self.window_, self.horizon_, self.stride, 0)
+            windows = self._cut(series, known, train)
+            self._need_two(windows, series)
             self._learn_units(windows)
-            return self._batch(windows)[0]
-        return self._batch(self._windows_of(X, None))[0]
+        self.interval_scores_ = None  # of weights that will be others
+        return self._batch(windows)[0]
+
+    def _need_two(self, windows: Windows, series: Sequence[np.ndarray]) -> None:
+        """Raise `DataError` where there are no two windows to learn from."""
+        if len(windows) > 1:
+            return
+        longest, wide = max(map(len, series)), series[0].shape[1]
+        several = "; several series are a list, or (n, T, D)" if wide > longest and len(series) == 1 else ""
+        apart = f", stride={self.stride} apart" if self.stride > 1 else ""
+        raise DataError(
+            f"X must have at least {self.window_ + self.horizon_ + self.stride} time steps, for two windows of "
+            f"window={self.window_} and horizon={self.horizon_}{apart}, got {longest}{several}"
+        )
 
     def _learn_series(self, X: Any, exogenous: Any) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
         """Values and what is known, ``(T, D)`` and ``(T, E)`` of each series; their shape is remembered."""
         given, single = read_timelines(X, "X")
         assert self.window is not None
         assert self.horizon is not None
+        self._forget()
         self._layout, self.window_, self.horizon_ = "windows", self.window, self.horizon
         self.interval_scores_ = None
         width = given[0].values.shape[1]
@@ -159,6 +169,9 @@ class WindowRows(SeriesPairs):
                     f" and the {ahead} after them" if ahead else ""
                 )
                 raise DataError(f"{one.name} must cover the {wanted}, got {len(one.values)} steps")
+            if (place := one.parts_from(other)) is not None:
+                got = f"{one.label(place)} beside {other.label(place)}"
+                raise DataError(f"{one.name} must have the times of {other.name}, got {got}")
         return told
 
     def _told(self, exogenous: Any, given: Sequence[Timeline], ahead: int) -> list[np.ndarray]:
@@ -203,5 +216,7 @@ class WindowRows(SeriesPairs):
         """Raise `ParameterError` where window and horizon are not given together, or beside what has no place there."""
         if (self.window is None) != (self.horizon is None):
             raise ParameterError(f"window and horizon must be given together, got {self.window} and {self.horizon}")
+        if self.window is not None and self.validation_metrics:  # type: ignore[attr-defined]
+            raise ParameterError("validation_metrics must be empty where window is given: they are of texts")
         if self.window is not None and self.batch_tokens is not None:  # type: ignore[attr-defined]
             raise ParameterError("batch_tokens must be None where window is given: windows are alike in length")

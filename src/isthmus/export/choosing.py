@@ -27,6 +27,10 @@ def methods_of(estimator: Any) -> tuple[str, ...]:
     """
     owner = estimator.members_[0] if hasattr(estimator, "members_") else estimator
     layout = owner._layout
+    if " to " in layout:
+        raise UnsupportedError(
+            f"export: a Seq2Seq of texts or of series can be exported, and this one goes from {layout}"
+        )
     if hasattr(estimator, "members_"):
         if layout == "texts":
             raise UnsupportedError("export: a detector of texts scores pieces that a tokenizer cuts, and is no graph")

@@ -22,9 +22,10 @@ def teacher_forced(target: Tensor, mask: Tensor | None, classes: int | None) -> 
     end, begin = classes, classes + 1
     mask = torch.ones_like(target, dtype=torch.bool) if mask is None else mask
     ended = torch.where(mask, target, end)
-    grown = torch.cat([ended, torch.full_like(target[:, :1], end)], 1)
-    teacher = torch.cat([torch.full_like(target[:, :1], begin), ended], 1)
-    return grown, torch.cat([torch.ones_like(mask[:, :1]), mask], 1), teacher
+    n = len(target)  # a batch may have no position at all
+    grown = torch.cat([ended, target.new_full((n, 1), end)], 1)
+    teacher = torch.cat([target.new_full((n, 1), begin), ended], 1)
+    return grown, torch.cat([mask.new_ones(n, 1), mask], 1), teacher
 
 
 def own_words(teacher: Tensor, said: Tensor, share: Tensor) -> Tensor:
