@@ -255,8 +255,8 @@ def test_half_widths_by_hand():
     assert half_widths(scores[:, :1], 0.5) == 5
     assert half_widths(scores[:, :1], 0.9) == 9
     assert half_widths(scores[:, :1], 0.95).item() == pytest.approx(9 * 1.959964 / 1.644854, rel=1e-6)
-    assert half_widths(scores, 0.9).tolist() == [[9.0]]  # 27 scores of all steps: ⌈28 · 0.9⌉ is 26
-    assert half_widths(scores, 0.8).tolist() == [[8.0]]  # the 23rd
+    assert half_widths(scores, 0.9).tolist() == [[9.0]] * 3  # 27 scores of all steps: ⌈28 · 0.9⌉ is 26
+    assert half_widths(scores, 0.8).tolist() == [[8.0]] * 3  # the 23rd
 
 
 def test_intervals_hold_where_the_likelihood_deceives_itself(tmp_path):
@@ -311,6 +311,10 @@ def test_intervals_of_any_loss(sine):
     held = small(validation_fraction=0).fit(SINE, validation_data=SINE[200:])
     assert held.interval_recent_ == 0
     assert len(held.interval_scores_) == 161
+    few = small().fit(SINE[:120])  # 3 windows held out, so that q is of all steps, and of each for the longer history
+    assert len(few.interval_scores_) == 3
+    few.interval_recent_ = 30
+    assert few.predict_interval([SINE[:60], SINE]).lower.shape == (2, 10)
     told = small().fit(SINE, exogenous=SINE)
     assert np.ndim(told.predict_interval(SINE, exogenous=np.append(SINE, SINE[:10])).lower) == 1
 

@@ -68,7 +68,12 @@ def cases() -> dict[str, Case]:
     by_place = {"encoder": TransformerEncoder(8, 2, 1), "bottleneck": "identity", "latent_dim": "auto"}
     places = Autoencoder(**SMALL | by_place)
     mended = DenoisingAutoencoder(**SMALL).fit(["teh dog", "a mna"] * 8, ["the dog", "a man"] * 8)
+    told = [2 * one[:-1, :1] for one in series]
+    pairs = Seq2Seq(encoder=RNNEncoder(8, pool=None), max_epochs=2, random_state=0).fit(series, told)
+    pooled = Seq2Seq(encoder=RNNEncoder(8), max_epochs=2, random_state=0).fit(some, some[:, :1])
     return {
+        "pairs": Case(pairs, series, told, ["series", "errors"]),
+        "pooled": Case(pooled, some, some[:, :1], ["series", "errors", "latent"]),
         "series": Case(vae.fit(series), series, kinds, [*table, "posterior", "samples"]),
         "flat": Case(DenoisingAutoencoder(**SMALL).fit(some), some, None, [*table, "denoising"]),
         "contractive": Case(ContractiveAutoencoder(**SMALL).fit(series), series, None, [*table, "jacobian"]),
@@ -307,6 +312,32 @@ def test_many_texts_are_thinned():
     assert at_most(["a"] * 10_000) == 2000
 
 
+# ---------------------------------------------------------------------- pairs of series
+
+
+def test_what_is_written_is_held_against_the_targets(reported):
+    case, sections = reported["pairs"]
+    written = case.model.predict(case.X, lengths=[len(one) for one in case.y])
+    rms = np.array([np.sqrt(np.square(one - target).mean()) for one, target in zip(written, case.y, strict=True)])
+    figure = picture_of(sections["series"], "series").figure
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[0] == f"series {rms.argmin()}, RMS {short(rms.min(), 3)}"
+    assert titles[-1].startswith(f"series {rms.argmax()}, RMS")
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    source, target = panels[0].get_lines(), panels[3].get_lines()  # a row of sources, then a row of targets
+    assert [len(line.get_ydata()) for line in source] == [len(case.X[rms.argmin()])] * 2
+    np.testing.assert_allclose(target[0].get_ydata(), case.y[rms.argmin()][:, 0])
+    np.testing.assert_allclose(target[1].get_ydata(), written[rms.argmin()][:, 0], rtol=1e-5)
+    dots = picture_of(sections["errors"], "errors_by_length").figure.axes[0].collections[0].get_offsets()
+    assert {length for length, _ in dots.tolist()} == {len(one) for one in case.y}
+    figures = {row[0]: row for row in table_of(sections["summary"]).rows}
+    left = np.concatenate(written) - np.concatenate(case.y)
+    assert (
+        figures["variance explained"][1] == f"{100 * (1 - np.square(left).mean() / np.concatenate(case.y).var()):.1f}"
+    )
+    assert "units of y" in figures["error of one number"][2]
+
+
 # ---------------------------------------------------------------------- what is refused
 
 
@@ -320,6 +351,10 @@ def test_many_texts_are_thinned():
         ("series", waves(width=3), r"y must be labels of shape \(30,\) or the clean rows"),
         ("texts", ["a"], r"y must be labels of shape \(40,\)"),
         ("texts", 5, r"y must be labels of shape \(40,\)"),
+        ("pairs", None, "y must be the target series, one a source"),
+        ("pairs", waves(29), "y must hold the target series, one for each of the 30 of X, got 29"),
+        ("pairs", waves(), r"y\[0\] must be as wide as the targets of training; .* \(T, 1\) and \(T, 2\)"),
+        ("pairs", ["a"] * 30, r"y\[0\] must be a series of numbers"),
     ],
 )
 def test_a_y_that_goes_with_nothing(reported, tmp_path, name, y, complaint):
@@ -350,8 +385,11 @@ def test_without_references_nothing_is_called_wrong(reported):
     assert not any(wrong for row in table_of(section).rows for _, wrong in row[1].pieces)
 
 
-def test_windows_of_one_long_series_have_no_page_yet(tmp_path):
+def test_windows_of_a_detector_and_mixed_pairs_have_no_page_yet(tmp_path):
     series = np.sin(0.3 * np.arange(120))
     detector = AnomalyDetector(Autoencoder(**SMALL), window=8).fit(series)
-    with pytest.raises(UnsupportedError, match="no page for windows"):
+    with pytest.raises(UnsupportedError, match="no page for a detector of windows"):
         detector.report(series, tmp_path / "page.html")
+    mixed = Seq2Seq(encoder=RNNEncoder(8), tokenizer="word", max_epochs=1, random_state=0).fit(waves(), ["a", "b"] * 15)
+    with pytest.raises(UnsupportedError, match="no page for a model from series to texts"):
+        mixed.report(waves(), tmp_path / "page.html", ["a", "b"] * 15)

@@ -171,14 +171,15 @@ def half_widths(scores: np.ndarray, coverage: float) -> np.ndarray:
 
     Returns
     -------
-    array of shape (horizon, D) or (1, D)
+    array of shape (horizon, D)
     """
+    shape = scores.shape[1:]
     if len(scores) < LEAST:
-        scores = scores.reshape(-1, 1, scores.shape[-1])
+        scores = scores.reshape(-1, 1, shape[-1])
     n = len(scores)
     rank = math.ceil((n + 1) * coverage)
-    found: np.ndarray = np.partition(scores, min(rank, n) - 1, axis=0)[min(rank, n) - 1]
-    return found if rank <= n else found * (normal(coverage) / normal(n / (n + 1)))
+    found = np.partition(scores, min(rank, n) - 1, axis=0)[min(rank, n) - 1]
+    return np.broadcast_to(found if rank <= n else found * (normal(coverage) / normal(n / (n + 1))), shape)
 
 
 def normal(coverage: float) -> float:

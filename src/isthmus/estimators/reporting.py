@@ -39,7 +39,8 @@ class Reporting:
             Of the file.
         y : array, list or path, optional
             Labels that colour the code, ``(n,)``; clean rows in X's shape, where X is damaged; the masks of a
-            `Segmenter`, or the target texts of a `Seq2Seq`, as in its `fit`.
+            `Segmenter`; the targets of a `Seq2Seq`, as in its `fit`, or, of one that forecasts, what is known ahead
+            (``exogenous``) over X.
         overwrite : bool
             Whether a file that stands there may be replaced.
         title : str, optional

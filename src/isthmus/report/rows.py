@@ -29,6 +29,8 @@ def read_rows(data: Any, dims: int | None, name: str = "X", layout: str = "rows"
         return texts_of(data, name)
     if layout == "series":
         return _series(data, name)
+    if layout == "windows":  # read by the model, with what they were given as
+        return list(data)
     if isinstance(data, (list, tuple)) and len(data) and all(np.ndim(item) > 1 for item in data):
         if len({np.shape(picture) for picture in data}) > 1:
             return [np.asarray(picture) for picture in data]
@@ -89,7 +91,7 @@ def at_most(rows: Rows) -> int:
         return len(rows)
     if len(rows) and isinstance(rows[0], str):
         return MOST_TEXTS
-    values = rows.size if isinstance(rows, np.ndarray) else sum(picture.size for picture in rows)
+    values = rows.size if isinstance(rows, np.ndarray) else sum(np.size(getattr(row, "values", row)) for row in rows)
     return max(LEAST_ROWS, int(MOST_NUMBERS * len(rows) / max(values, 1)))
 
 

@@ -22,8 +22,8 @@ __all__ = ["Subject"]
 class Subject:
     """The model is known by what it can do: sections ask ``hasattr``, `rebuilds`, `decodes`, never for a class.
 
-    ``layout`` says what rows are: "rows" of a table or pictures, "series" or "texts". Of very many pictures, series
-    or texts some are taken, evenly spaced; ``total`` is how many were given.
+    ``layout`` says what rows are: "rows" of a table or pictures, "series", "texts", or "windows" of series that are
+    forecast. Of very many pictures, series or texts some are taken, evenly spaced; ``total`` is how many were given.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Subject:
         Rows to show, as the estimator takes them.
     y : array, list or path, optional
         Labels, one a row; clean rows in X's shape, where X is damaged; masks, where the model labels positions;
-        reference texts, where it writes texts for texts.
+        the targets, where it writes texts for texts or series for series; what is known ahead, where it forecasts.
     image_shape : "auto", None or (H, W)
         Whether rows are pictures.
     """
@@ -48,11 +48,17 @@ class Subject:
         self.positions = len(self.module.space.shape) - 1
         if self.labels_positions and images.holds_images(X) and images.holds_images(y):
             X, y = images.read_pairs(X, y)
-        if hasattr(self.line, "target_scaler_") or getattr(estimator, "window", None) is not None:
-            raise UnsupportedError("report has no page for windows or for pairs of series yet; predict shows the model")
-        self.layout: str = "texts" if self.writes else getattr(self.line, "_layout", "rows")
+        layout: str = getattr(self.line, "_layout", "rows")
+        if self.line is not estimator and getattr(estimator, "window", None) is not None:
+            raise UnsupportedError(
+                "report has no page for a detector of windows; explain shows what speaks against a step"
+            )
+        if " to " in layout:
+            raise UnsupportedError(f"report has no page for a model from {layout}; predict shows the model")
+        self.layout = "texts" if self.writes else layout
         self.given = adapters.read(X)
-        rows = read_rows(self.given, self.dims, layout=self.layout)
+        rows = self.line._read_known(self.given, "X")[0] if self.forecasts else self.given
+        rows = read_rows(rows, self.dims, layout=self.layout)
         self.total = len(rows)
         if self.total == 0:
             raise DataError("X must hold at least one row to show, got none")
@@ -61,8 +67,12 @@ class Subject:
         self.ragged = isinstance(self.rows, list)
         self.shown = self.like(self.rows, self.line)
         self.names = [str(name) for name in getattr(self.given, "columns", ()) if self.layout == "rows"]
-        targets = Targets() if y is None else read_targets(self, adapters.read(y, "y"))
-        self.clean, self.labels, self.masks, self.references = targets
+        if self.pairs and y is None:
+            raise DataError("y must be the target series, one a source: report(sources, path, targets)")
+        self.known = y if self.forecasts else None
+        targets = Targets() if y is None or self.forecasts else read_targets(self, adapters.read(y, "y"))
+        self.clean, self.labels, self.masks, self.references, *_ = targets
+        self.targets: Any = targets.series
         plain = self.layout == "rows"
         self.image_shape = image_shape_of(self.rows, image_shape, self.positions) if plain else None
         self.command: str | None = None
@@ -81,8 +91,18 @@ class Subject:
 
     @property
     def rebuilds(self) -> bool:
-        """Whether what it gives is in the units of X."""
-        return bool(self.module.scales_target)
+        """Whether what it gives can be held against `truth`: X again, or the targets of series."""
+        return bool(self.module.scales_target) or self.pairs
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it writes a series for a series."""
+        return hasattr(self.line, "target_scaler_") and not self.forecasts
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether it writes what comes next in a series."""
+        return getattr(self.line, "_layout", "rows") == "windows"
 
     @property
     def labels_positions(self) -> bool:
@@ -113,25 +133,29 @@ class Subject:
     @property
     def has_code(self) -> bool:
         """Whether everything goes through the code, of one size (no skips go round it)."""
+        if self.forecasts:
+            return False
         one_size = not self.ragged if self.layout == "rows" else None not in self.module.bottleneck.out.shape
         return one_size and not self.module.encoder.out.skips
 
     @property
     def decodes(self) -> bool:
         """Whether a code alone can be decoded."""
-        return self.has_code and self.rebuilds and None not in self.module.bottleneck.out.shape
+        return self.has_code and self.rebuilds and not self.pairs
 
     # ------------------------------------------------------------------ what sections read
 
     @cached_property
     def truth(self) -> Any:
-        """What a reconstruction is held against: the clean rows where they are given, else X."""
-        rows = self.rows if self.clean is None else self.clean
+        """What a reconstruction is held against: the targets or the clean rows where they are given, else X."""
+        rows = self.targets if self.pairs else self.rows if self.clean is None else self.clean
         return real(list(rows) if self.ragged else rows)
 
     @cached_property
     def reconstruction(self) -> Any:
-        """The model's, in the user's units."""
+        """The model's, in the user's units; of pairs what it writes, as long as the target."""
+        if self.pairs:
+            return real(list(self.line.predict(self.rows, lengths=self.lengths)))
         rows = self.line.reconstruct(self.shown)
         return real(list(rows) if self.ragged else rows)
 
@@ -142,8 +166,16 @@ class Subject:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Steps of each series, pieces of each text, ``(n,)``."""
-        return np.array([len(row) for row in (self.texts.sources if self.layout == "texts" else self.rows)])
+        """Steps of each series (the target's, of a pair), pieces of each text, ``(n,)``."""
+        if self.forecasts:
+            return np.array([len(row.values) for row in self.rows])
+        rows = self.texts.sources if self.layout == "texts" else self.targets if self.pairs else self.rows
+        return np.array([len(row) for row in rows])
+
+    @property
+    def unit(self) -> str:
+        """Of what is rebuilt or written."""
+        return "units of y" if self.pairs else "units of X"
 
     @cached_property
     def errors(self) -> np.ndarray:

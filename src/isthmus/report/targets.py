@@ -18,12 +18,13 @@ __all__ = ["Targets", "read_targets"]
 
 
 class Targets(NamedTuple):
-    """One of them is given: clean rows, labels, masks one a picture, or reference texts one a row."""
+    """One is given: clean rows, labels, masks one a picture, reference texts or target series one a row."""
 
     clean: Any = None
     labels: Labels | None = None
     masks: list[np.ndarray] | None = None
     references: list[str] | None = None
+    series: list[np.ndarray] | None = None
 
 
 def read_targets(subject: Subject, y: Any) -> Targets:
@@ -40,6 +41,8 @@ def read_targets(subject: Subject, y: Any) -> Targets:
         if len(references) != total:
             raise DataError(f"y must hold the reference texts, one for each of the {total} of X, got {len(references)}")
         return Targets(references=[references[place] for place in subject.index])
+    if subject.pairs:
+        return Targets(series=_target_series(subject, y))
     try:
         values = read_rows(y, subject.dims, "y") if layout == "rows" else _read(y)
     except ValueError as error:
@@ -74,3 +77,16 @@ def _read(y: Any) -> Any:
     if isinstance(y, (list, tuple)) and y and all(np.ndim(item) for item in y):
         return [dense(item) for item in y]
     return dense(y)
+
+
+def _target_series(subject: Subject, y: Any) -> list[np.ndarray]:
+    """Of the sources that are shown, ``(T, D)`` or ``(T,)`` each, as wide as those of training."""
+    rows = read_rows(y, None, "y", layout="series")
+    if len(rows) != subject.total:
+        raise DataError(f"y must hold the target series, one for each of the {subject.total} of X, got {len(rows)}")
+    wanted = subject.line.target_shape_
+    for place, row in enumerate(rows):
+        if row.shape[1:] != wanted[1:]:
+            shapes = " and ".join(str(shape).replace("None", "T") for shape in (wanted, (None, *row.shape[1:])))
+            raise DataError(f"y[{place}] must be as wide as the targets of training; their shapes are {shapes}")
+    return [rows[place] for place in subject.index]

@@ -10,6 +10,7 @@ from isthmus.report.sections.anomalies import anomalies
 from isthmus.report.sections.denoising import denoising
 from isthmus.report.sections.errors import errors
 from isthmus.report.sections.features import features
+from isthmus.report.sections.forecasts import forecasts
 from isthmus.report.sections.jacobian import jacobian
 from isthmus.report.sections.latent import latent
 from isthmus.report.sections.learning import learning
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     masks,
     reconstructions,
     series,
+    forecasts,
     texts,
     errors,
     text_errors,

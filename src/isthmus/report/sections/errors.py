@@ -22,7 +22,7 @@ def errors(subject: Subject) -> Section | None:
         return None
     values, unit = subject.errors, "squared error of a row, (units of X)²"
     if subject.image_shape is not None or series:
-        values, unit = subject.rms, f"RMS error of a {'series' if series else 'picture'}, units of X"
+        values, unit = subject.rms, f"RMS error of a {'series' if series else 'picture'}, {subject.unit}"
     skewed = bool(values.min() > 0 and values.max() > 30 * np.median(values))
     figure, panel = histogram(values, unit, TRAIN, logarithmic=skewed)
     median, tail = np.quantile(values, (0.5, 0.95))
@@ -75,11 +75,11 @@ def _steps(subject: Subject) -> Picture:
     if len(np.unique(subject.lengths)) > 1:
         said = f"A dot a series, {len(subject):,} of them."
         return by_length(
-            "errors_by_length", subject.lengths, subject.rms, "length, steps", "RMS error, units of X", said
+            "errors_by_length", subject.lengths, subject.rms, "length, steps", f"RMS error, {subject.unit}", said
         )
     squares = _squares(subject).reshape(len(subject), -1, subject.spread.size)
     error = np.sqrt(squares.mean((0, 2)))
-    figure, panel = axes(xlabel="step", ylabel="RMS error, units of X")
+    figure, panel = axes(xlabel="step", ylabel=f"RMS error, {subject.unit}")
     panel.plot(error, color=TRAIN, marker="o" if len(error) <= 40 else "", markersize=3.5)
     panel.set_ylim(0)
     panel.xaxis.get_major_locator().set_params(integer=True)

@@ -23,7 +23,8 @@ def provenance(subject: Subject) -> Section:
         for key, value in subject.estimator.get_params(deep=False).items()
         if _changed(subject, key, value)
     ]
-    pairs = subject.clean is not None or subject.references is not None or subject.labels_positions
+    pairs = any(given is not None for given in (subject.clean, subject.references, subject.targets))
+    pairs = pairs or subject.labels_positions
     data, shown = ("X, y", 'X, "report.html", y') if pairs else ("X", 'X, "report.html"')
     code = f"from isthmus import {name}\n\nmodel = {_call(name, given)}.fit({data})\nmodel.report({shown})"
     blocks: list[Code | Table] = []
@@ -45,7 +46,7 @@ def provenance(subject: Subject) -> Section:
 def _shown(subject: Subject) -> str:
     if subject.layout == "texts":
         return f"{len(subject):,} texts, from {min(subject.lengths)} to {max(subject.lengths)} pieces"
-    if subject.layout == "series":
+    if subject.layout in ("series", "windows"):
         return f"{len(subject):,} series, from {min(subject.lengths)} to {max(subject.lengths)} steps"
     if subject.ragged:
         return f"{len(subject)} pictures of several sizes, {subject.rows[0].dtype}"

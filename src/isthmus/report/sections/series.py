@@ -18,14 +18,17 @@ PANELS, COLUMNS, MOST_CHANNELS, LONG = 6, 3, 3, 4000
 
 
 def series(subject: Subject) -> Section | None:
-    """Overlays of series and reconstructions, from the best rebuilt to the worst, and the residuals."""
+    """Overlays of series and reconstructions, or targets and what is written for them, and the residuals."""
     if subject.layout != "series" or not subject.rebuilds:
         return None
+    done, other = ("written", "target") if subject.pairs else ("rebuilt", "input")
     said = (
-        "Series in order of their RMS error, from the best rebuilt to the worst, evenly spaced in rank. Beneath each "
-        "the residual, rebuilt less input, on one scale for all."
+        f"Series in order of their RMS error, from the best {done} to the worst, evenly spaced in rank. Beneath each "
+        f"the residual, {done} less {other}, on one scale for all."
     )
-    return Section("series", "Series and reconstructions", [Note(said), _overlays(subject)])
+    said += " Above each its source, a colour a channel, in deviations." if subject.pairs else ""
+    title = "Sources, targets and what is written" if subject.pairs else "Series and reconstructions"
+    return Section("series", title, [Note(said), _overlays(subject)])
 
 
 def channels_of(subject: Subject) -> np.ndarray:
@@ -41,31 +44,35 @@ def scaled(subject: Subject, row: Any) -> np.ndarray:
 
 def unit_of(subject: Subject) -> str:
     """Of what `scaled` gives."""
-    return "units of X" if subject.steps.shape[1] == 1 else "deviations"
+    return subject.unit if subject.steps.shape[1] == 1 else "deviations"
 
 
 def _overlays(subject: Subject) -> Picture:
     order, channels = subject.by_error(PANELS), channels_of(subject)
     columns = min(COLUMNS, len(order))
     lines = -(-len(order) // columns)
-    figure = blank(WIDTH, 2.35 * lines + 0.25)
-    ratios = [3, 1, 0.02] * lines
-    panels = np.asarray(
-        figure.subplots(3 * lines, columns, sharey="row", squeeze=False, gridspec_kw={"height_ratios": ratios})
-    )
+    kinds = ([1.2] if subject.pairs else []) + [3, 1, 0.02]
+    figure = blank(WIDTH, (2.95 if subject.pairs else 2.35) * lines + 0.25)
+    grid = {"height_ratios": kinds * lines}
+    panels = np.asarray(figure.subplots(len(kinds) * lines, columns, sharey="row", squeeze=False, gridspec_kw=grid))
     drawn = [(scaled(subject, subject.truth[row]), scaled(subject, subject.reconstruction[row])) for row in order]
     peak = max(float(np.abs(rebuilt - truth)[:, channels].max()) for truth, rebuilt in drawn) or 1.0
     for panel in panels.ravel():
         panel.set_visible(False)
     for place, (row, (truth, rebuilt)) in enumerate(zip(order, drawn, strict=True)):
-        upper, lower = panels[place // columns * 3 : place // columns * 3 + 2, place % columns]
+        *above, upper, lower, _ = panels[place // columns * len(kinds) :, place % columns][: len(kinds)]
         input_ = scaled(subject, subject.rows[row]) if subject.clean is not None else None
         _overlay(upper, truth, rebuilt, input_, channels)
-        upper.set_title(f"series {subject.index[row]}, RMS {short(subject.rms[row], 3)}", fontsize=9)
+        top = above[0] if above else upper
+        top.set_title(f"series {subject.index[row]}, RMS {short(subject.rms[row], 3)}", fontsize=9)
+        if above:
+            _source(top, subject.rows[row])
         _residual(lower, rebuilt - truth, channels, peak)
         if place % columns == 0:
             upper.set_ylabel(unit_of(subject))
             lower.set_ylabel("residual", fontsize=8)
+            if above:
+                top.set_ylabel("source", fontsize=8)
     figure.align_ylabels()
     _key(figure, subject, channels)
     alt = f"{len(order)} series with their reconstructions and residuals, from best to worst"
@@ -76,7 +83,7 @@ def _overlay(
     panel: Any, truth: np.ndarray, rebuilt: np.ndarray, given: np.ndarray | None, channels: np.ndarray
 ) -> None:
     panel.set_visible(True)
-    few = {"marker": "o", "markersize": 2.5} if len(truth) == 1 else {"rasterized": len(truth) > LONG}
+    few = _point_or_line(truth)
     for channel, (solid, dashed) in zip(channels, colours_of(channels), strict=False):
         if given is not None:
             panel.plot(given[:, channel], color=MUTED, linewidth=0.7, alpha=0.7, **few)
@@ -85,15 +92,42 @@ def _overlay(
     panel.tick_params(labelbottom=False, labelsize=8)
 
 
+def _source(panel: Any, row: np.ndarray) -> None:
+    """The channels of a source that vary most, each in deviations from its mean."""
+    panel.set_visible(True)
+    values = np.asarray(row, dtype=np.float64).reshape(len(row), -1)
+    spread = values.std(0)
+    chosen = np.sort(np.argsort(-spread, kind="stable")[:MOST_CHANNELS])
+    for place, colour in zip(chosen, (MUTED, CLASSES[5], CLASSES[9]), strict=False):
+        drawn = (values[:, place] - values[:, place].mean()) / (spread[place] or 1.0)
+        panel.plot(drawn, color=colour, linewidth=0.9, **_point_or_line(drawn))
+    panel.set(yticks=[])
+    _whole_steps(panel, len(values), 4)
+    panel.tick_params(labelsize=7, pad=1, length=2)
+
+
 def _residual(panel: Any, residual: np.ndarray, channels: np.ndarray, peak: float) -> None:
     panel.set_visible(True)
     panel.axhline(0, color=MUTED, linewidth=0.7)
     for channel, (_, colour) in zip(channels, colours_of(channels), strict=False):
-        panel.plot(residual[:, channel], color=colour, linewidth=0.9, rasterized=len(residual) > LONG)
+        panel.plot(residual[:, channel], color=colour, linewidth=0.9, **_point_or_line(residual))
     panel.set(ylim=(-1.08 * peak, 1.08 * peak))
-    panel.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+    _whole_steps(panel, len(residual), 5)
     panel.yaxis.get_major_locator().set_params(nbins=2)
     panel.tick_params(labelsize=8)
+
+
+def _point_or_line(values: np.ndarray) -> dict[str, Any]:
+    """How one step is drawn, or several, or very many."""
+    return {"marker": "o", "markersize": 2.5} if len(values) == 1 else {"rasterized": len(values) > LONG}
+
+
+def _whole_steps(panel: Any, n: int, most: int) -> None:
+    """Ticks at whole steps alone."""
+    if n == 1:
+        panel.set_xticks([0])
+    else:
+        panel.xaxis.get_major_locator().set_params(integer=True, nbins=most)
 
 
 def colours_of(channels: np.ndarray) -> list[tuple[str, str]]:
@@ -108,8 +142,12 @@ def _key(figure: Any, subject: Subject, channels: np.ndarray) -> None:
     dash = (0, (3.5, 1.4))
     one = len(channels) == 1
     handles = [
-        Line2D([], [], color=INK, label="clean" if subject.clean is not None else "input"),
-        Line2D([], [], color=VALIDATION if one else INK, linestyle=dash, label="rebuilt"),
+        Line2D(
+            [], [], color=INK, label="target" if subject.pairs else "clean" if subject.clean is not None else "input"
+        ),
+        Line2D(
+            [], [], color=VALIDATION if one else INK, linestyle=dash, label="written" if subject.pairs else "rebuilt"
+        ),
     ]
     if subject.clean is not None:
         handles.append(Line2D([], [], color=MUTED, linewidth=0.8, label="damaged"))
@@ -125,9 +163,9 @@ def _key(figure: Any, subject: Subject, channels: np.ndarray) -> None:
 def _caption(subject: Subject, channels: np.ndarray) -> str:
     width = subject.steps.shape[1]
     if width == 1:
-        return "Steps along x; RMS is the root mean square error over a series, in units of X."
+        return f"Steps along x; RMS is the root mean square error over a series, in {subject.unit}."
     most = f" The {len(channels)} of {width} that vary most." if width > len(channels) else ""
     return (
         f"Steps along x; a colour a channel, each in standard deviations from its mean.{most} RMS is the root mean "
-        "square error over a series and all its channels, in units of X."
+        f"square error over a series and all its channels, in {subject.unit}."
     )

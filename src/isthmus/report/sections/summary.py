@@ -60,6 +60,9 @@ def _part_row(name: str, part: Part) -> tuple[str, ...]:
 def _figures(subject: Subject) -> list[tuple[str, str, str]]:
     count = sum(weight.numel() for weight in subject.module.parameters())
     figures = [("rows shown", f"{len(subject):,}", _sizes(subject)), ("weights", f"{count:,}", "trained numbers")]
+    if subject.forecasts:
+        asked = f"{subject.line.window_} steps read, {subject.line.horizon_} forecast"
+        figures.append(("window, horizon", f"{subject.line.window_}, {subject.line.horizon_}", asked))
     if subject.layout == "texts":
         figures += _texts(subject)
     elif subject.rebuilds:
@@ -109,7 +112,7 @@ def _texts(subject: Subject) -> list[tuple[str, str, str]]:
 def _rebuilt(subject: Subject) -> list[tuple[str, str, str]]:
     n, size = len(subject), float(np.mean([row.size for row in subject.truth]))
     error = short(subject.errors.mean())
-    figures = [("squared error", error, "summed over a row, (units of X)², mean over rows")]
+    figures = [("squared error", error, f"summed over a row, ({subject.unit})², mean over rows")]
     if subject.has_code:
         width = subject.flat_codes.shape[1]
         of = "series" if subject.layout == "series" else "row"
@@ -119,7 +122,7 @@ def _rebuilt(subject: Subject) -> list[tuple[str, str, str]]:
             by_pca = short(_pca_error(subject, width))
             figures.append(("the same by PCA", by_pca, f"{width} components fitted to these very rows"))
     one = short(np.sqrt(subject.errors.mean() / size))
-    figures.append(("error of one number", one, "root mean square, units of X"))
+    figures.append(("error of one number", one, f"root mean square, {subject.unit}"))
     truth = subject.steps if subject.layout == "series" else subject.truth
     if (not subject.ragged or subject.layout == "series") and (spread := np.square(truth - truth.mean(0)).sum()) > 0:
         figures.append(("variance explained", f"{100 * (1 - subject.errors.sum() / spread):.1f}", "% (100 is perfect)"))
