@@ -512,10 +512,21 @@ def test_texts_in_and_texts_out(tmp_path):
     fails("transform", model, source, "--out", tmp_path / "codes.txt", saying=".txt takes texts")
 
     pairs = tmp_path / "pairs"
-    run("fit", "seq2_seq", source, "--target", target, *quick, "--out", pairs)
+    run("fit", "seq2seq", source, "--target", target, *quick, "--out", pairs)  # or seq2_seq, as `list` has it
     run("predict", pairs, source, "--out", tmp_path / "written.txt")
     written = (tmp_path / "written.txt").read_text(encoding="utf-8").splitlines()
     assert written == [" ".join(text.splitlines()) for text in isthmus.load(pairs).predict(texts)]
+
+
+def test_a_forecast(tmp_path):
+    source, model = tmp_path / "wave.npy", tmp_path / "model"
+    np.save(source, np.sin(np.arange(200) / 5))
+    quick = ["--set", "window=20", "--set", "horizon=5", "--set", "max_epochs=1", "--quiet"]
+    run("fit", "seq2seq", source, *quick, "--out", model)
+    run("predict", model, source, "--out", tmp_path / "next.npy")
+    assert np.load(tmp_path / "next.npy").shape == (5,)
+    run("report", model, source, "--out", tmp_path / "page.html")
+    assert "The last 8 forecasts" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_series_of_several_lengths_go_to_an_archive(tmp_path):

@@ -125,4 +125,8 @@ def texts_of(data: Any, name: str) -> list[str]:
     for number, item in enumerate(items):
         if not isinstance(item, str):
             raise DataError(f"{name}[{number}] must be a text, got {type(item).__name__}: {item!r:.60}")
+        if not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
+            raise DataError(
+                f"{name}[{number}] must be a text that UTF-8 can hold, got half a surrogate pair: {item!r:.60}"
+            )
     return list(items)

@@ -37,6 +37,20 @@ def test_a_step_has_the_mean_of_the_windows_that_cover_it():
     np.testing.assert_allclose(by_step(rows, starts, 3, 6)[:, 0], np.arange(6.0))  # windows put together again
 
 
+def test_a_center_where_it_means_something():
+    """Of series the medians of the channels over all steps, so that a longer one than in training is explained."""
+    series = [np.arange(n)[:, None] * [1.0, -2.0] for n in (3, 5, 4) * 10]
+    detector = AnomalyDetector(Autoencoder(encoder=RNNEncoder(8), **SMALL)).fit(series)
+    np.testing.assert_array_equal(detector.center_, np.median(np.concatenate(series), axis=0))
+    against = detector.explain([*series[:2], np.ones((9, 2))])
+    assert [one.shape for one in against] == [(3, 2), (5, 2), (9, 2)]
+    center = np.repeat(detector.center_[None], 9, 0)
+    gap = np.diff(detector.score_samples([np.ones((9, 2)), center]))
+    np.testing.assert_allclose(against[2].sum(), gap[0], rtol=0.05)
+    detector.set_params(estimator__tokenizer="word").fit(["a b", "b a"] * 10)
+    assert not hasattr(detector, "center_")  # texts have none
+
+
 def test_finds_the_ragged_steps():
     series = pulse()
     detector = AnomalyDetector(window=20, random_state=0).fit(series)

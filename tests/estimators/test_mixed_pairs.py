@@ -86,6 +86,13 @@ def test_labels_of_series_are_texts():
     assert np.mean([one == label for one, label in zip(found, labels, strict=True)]) > 0.9
 
 
+def test_a_column_of_series():
+    column = np.empty(60, dtype=object)
+    column[:] = SERIES[:60]
+    one, other = small().fit(column, WORDS[:60]), small().fit(SERIES[:60], WORDS[:60])
+    assert one.predict(column) == other.predict(SERIES[:60])
+
+
 REFUSED = {
     "numbers": (lambda: small().fit(SERIES, np.arange(300)), "y must hold a text or a series a source, got numbers"),
     "numbers in a list": (lambda: small().fit(WORDS, [1.0] * 300), r"np.reshape\(y, \(-1, 1\)\) are one step each"),
@@ -98,6 +105,7 @@ REFUSED = {
         lambda: small(encoder=ENCODERS[2], decoder=TransformerDecoder(8, 2, 1)).fit(WORDS, SERIES),
         "decoder must have autoregressive=True",
     ),
+    "half a pair": (lambda: small().fit(SERIES[:2], ["a", "\ud800"]), r"y\[1\] must be a text that UTF-8 can hold"),
     "an mlp": (lambda: small(encoder="mlp").fit(SERIES, WORDS), "encoder must read sequences"),
     "metrics": (
         lambda: small(validation_metrics=["bleu"]).fit(WORDS, SERIES),

@@ -2,7 +2,7 @@
 
 import torch
 
-from isthmus.nn.statistics import batch_mean, unit_means
+from isthmus.nn.statistics import batch_mean, every, unit_means
 from isthmus.nn.weights import weights_of
 from toys import randn
 
@@ -22,6 +22,13 @@ def test_means_of_positions():
     torch.testing.assert_close(unit_means(z, mask=mask), z[mask].mean(0))
     rows = [z[0], z[2, [0, 2]], z[2, [0, 2]]]
     torch.testing.assert_close(unit_means(z, W, mask), torch.cat(rows).mean(0))
+
+
+def test_rows_evenly_spaced():
+    assert every(9, 5).tolist() == [0, 2, 4, 6, 8]
+    assert every(3, 5).tolist() == [0, 1, 2]
+    assert every(10, 1).tolist() == [0]
+    assert len(every(10_000, 1000)) == 1000
 
 
 def test_weights_are_matrices():

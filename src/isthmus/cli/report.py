@@ -24,7 +24,7 @@ def report(
         typer.Option(
             "--labels",
             metavar="DATA",
-            help=f"A label for each row, to colour by; the clean rows; or masks. {DATA_HELP}",
+            help=f"A label for each row, to colour by; the clean rows; masks; or a seq2_seq's targets. {DATA_HELP}",
         ),
     ] = None,
     overwrite: Overwrite = False,

@@ -18,14 +18,16 @@ def snake_case(name: str) -> str:
 
 
 def estimator_named(name: str) -> Any:
-    """The estimator's class by its name, lower case with underscores (or as it is written in Python)."""
+    """The estimator's class by its name, lower case, with underscores or without (or as it is written in Python)."""
     from isthmus.errors import ParameterError
     from isthmus.persistence import estimators
 
     known = {snake_case(cls): kind for cls, kind in estimators().items()}
-    if snake_case(name) not in known:
+    joined = {known_name.replace("_", ""): kind for known_name, kind in known.items()}
+    asked = snake_case(name).replace("_", "")
+    if asked not in joined:
         raise ParameterError(f"ESTIMATOR must be one of {', '.join(sorted(known))}, got {name!r}")
-    return known[snake_case(name)]
+    return joined[asked]
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

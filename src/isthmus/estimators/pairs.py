@@ -13,11 +13,11 @@ from torch import Tensor
 from isthmus import adapters
 from isthmus.errors import DataError
 from isthmus.estimators.base import EncoderDecoderEstimator
-from isthmus.estimators.sequences import FILES
+from isthmus.estimators.sequences import FILES, is_text
 from isthmus.training.buckets import Buckets
 from isthmus.types import Batch, Latent
 
-__all__ = ["Pairs", "in_chunks", "is_text", "steps_of"]
+__all__ = ["Pairs", "in_chunks", "steps_of"]
 
 LAYOUTS = {
     (True, True): "rows",
@@ -37,8 +37,6 @@ LEARNT: tuple[str, ...] = (
 LEARNT += ("window_", "horizon_", "window_scale_", "still_", "columns_", "frequency_", "interval_scores_")
 LEARNT += ("interval_recent_", "exogenous_columns_", "exogenous_scaler_")
 """Of one kind of pairs or another: what an earlier fit learnt of another kind is forgotten."""
-TEXTS = ("<u", "str", "object", "utf8", "categor")
-"""Beginnings of the names of types of numpy, pandas and polars."""
 AT_ONCE = 2**14
 """Source positions of a chunk in prediction, padding counted."""
 
@@ -132,11 +130,3 @@ def read_side(data: Any, name: str) -> Any:
     if isinstance(data, str) and not os.path.exists(data) and not any(ending in data.lower() for ending in FILES):
         raise DataError(f"{name} must be a list of texts, or a path, got one text, {data!r:.60}")
     return adapters.read(data, name)
-
-
-def is_text(data: Any) -> bool:
-    """Whether it is a list or column with texts in it."""
-    dtype = str(getattr(data, "dtype", "object")).lower()
-    if hasattr(data, "columns") or not hasattr(data, "__len__") or not dtype.startswith(TEXTS):
-        return False
-    return dtype != "object" or len(data) == 0 or any(isinstance(item, str) for item in data)

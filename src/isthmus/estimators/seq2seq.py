@@ -173,7 +173,8 @@ class Seq2Seq(TextPairs, Forecasting):
             Of pairs.
         validation_data : pair (X, y), optional
             Held-out pairs; to forecast, series, or a pair of series and exogenous. Without it the last
-            ``validation_fraction`` of each series is held out, and of pairs a random share.
+            ``validation_fraction`` of each series is held out, at least ``horizon`` steps (series too short for that,
+            and all where there are fewer than 50 windows, are for training alone), and of pairs a random share.
         resume : bool
             Go on from the newest checkpoint in ``checkpoint_dir``, as in the autoencoders.
 

@@ -22,6 +22,7 @@ from isthmus.text import TOKENIZERS, TextTokenizer, Tokenizer
 
 __all__ = [
     "cut",
+    "is_text",
     "layout_of",
     "lengths_of",
     "made_tokenizer",
@@ -33,6 +34,8 @@ __all__ = [
 
 FILES = (*SUFFIXES, *IMAGE_SUFFIXES)
 """Endings of names that are files, and no texts."""
+TEXTS = ("<u", "str", "object", "utf8", "categor")
+"""Beginnings of the names of types of numpy, pandas and polars."""
 FEWEST, MOST = 1, 2**24
 """Positions of a series."""
 
@@ -78,6 +81,8 @@ def series(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None, bool]:
         raise DataError(f"{name} must be an array (n, T, D), (n, T) or a list of series, got {type(data).__name__}")
     if len(data) == 0:
         raise DataError(f"{name} must hold at least one series, got none")
+    if str(getattr(data, "dtype", "")).lower() == "object" and data.ndim == 1:
+        data = list(data)  # a column of series
     if not isinstance(data, (list, tuple)):
         array = numbers_of(data, name)
         if array.ndim not in (2, 3) or 0 in array.shape:
@@ -143,6 +148,14 @@ def lengths_of(lengths: Any, n: int, longest: int) -> Tensor:
 
 
 # ---------------------------------------------------------------------- texts
+
+
+def is_text(data: Any) -> bool:
+    """Whether it is a list or column with texts in it."""
+    dtype = str(getattr(data, "dtype", "object")).lower()
+    if hasattr(data, "columns") or not hasattr(data, "__len__") or not dtype.startswith(TEXTS):
+        return False
+    return dtype != "object" or len(data) == 0 or any(isinstance(item, str) for item in data)
 
 
 def made_tokenizer(given: Any, texts: list[str], vocabulary_size: int | None = None, lower: bool = False) -> Any:

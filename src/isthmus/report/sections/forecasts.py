@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.report.blocks import Block, Note, Picture, Section, Table, short
-from isthmus.report.draw import WIDTH
+from isthmus.report.draw import WIDTH, over
 from isthmus.report.forecasts import COVERAGE, Forecasts
 from isthmus.report.plots import INK, MUTED, TRAIN, VALIDATION, axes, blank
 from isthmus.report.rows import every
@@ -129,7 +129,7 @@ def _by_step(found: Forecasts) -> Picture:
         panel.plot(steps, np.sqrt(np.square(error).mean((0, 2))), color=colour, label=name, marker=_dot(len(steps), 40))
     panel.set_ylim(0)
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.legend()
+    over(panel)
     error = np.sqrt(np.square(found.error).mean((0, 2)))
     alt = f"RMS error by step ahead, from {short(error[0])} to {short(error[-1])}"
     return Picture("errors_by_step", figure, alt, f"Over {len(found.truth):,} origins and all channels.")
@@ -143,7 +143,7 @@ def _coverage(found: Forecasts) -> Picture:
     panel.plot(steps, share, color=TRAIN, marker=_dot(len(steps), 40), label="held")
     panel.set_ylim(min(50, share.min() - 3), 102)
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.legend(loc="lower left")
+    over(panel)
     alt = f"share within intervals of {COVERAGE:.0%} by step, from {short(share.min(), 3)} to {short(share.max(), 3)} %"
     return Picture("coverage", figure, alt, f"{found.share} over all steps.")
 

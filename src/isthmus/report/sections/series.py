@@ -88,7 +88,8 @@ def _overlay(
         if given is not None:
             panel.plot(given[:, channel], color=MUTED, linewidth=0.7, alpha=0.7, **few)
         panel.plot(truth[:, channel], color=solid, linewidth=1.1, alpha=1.0 if len(channels) == 1 else 0.55, **few)
-        panel.plot(rebuilt[:, channel], color=dashed, linewidth=1.3, linestyle=(0, (3.5, 1.4)), **few)
+        done = few | {"marker": "x", "markersize": 5} if len(rebuilt) == 1 else few
+        panel.plot(rebuilt[:, channel], color=dashed, linewidth=1.3, linestyle=(0, (3.5, 1.4)), **done)
     panel.tick_params(labelbottom=False, labelsize=8)
 
 
