@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from isthmus.training.graph import Recorder
+from isthmus.training.graph import Recorder, replayed
 
 MADE = torch.ones(3)
 
@@ -19,7 +19,7 @@ def recorded(function, *tensors):
     with Recorder(tensors) as recorder:
         outputs = function(*tensors)
     assert recorder.obstacle is None
-    run = recorder.replay(outputs)
+    run = replayed(recorder.graph(outputs))
     calls = [node.name for node in run.__self__.graph.nodes if node.op == "call_function"]
     return run, calls
 
@@ -90,7 +90,7 @@ def test_says_what_it_cannot_record(function, said):
 
 
 def test_recording_does_not_import_the_compiler():
-    code = "import sys, torch\nfrom isthmus.training.graph import Recorder\n"
+    code = "import sys, torch\nfrom isthmus.training.graph import Recorder, replayed\n"
     code += "with Recorder([x := torch.ones(2)]) as r: y = x + 1\n"
-    code += "r.replay([y])(x); sys.exit('torch._dynamo' in sys.modules)"
+    code += "replayed(r.graph([y]))(x); sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

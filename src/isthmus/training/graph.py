@@ -25,7 +25,7 @@ class Recorder(TorchDispatchMode):
     Parameters
     ----------
     tensors : sequence of Tensor
-        All that may be read besides the operations' own results: the arguments of `replay`'s function.
+        All that may be read besides the operations' own results: the arguments of `replayed`'s function.
 
     Attributes
     ----------
@@ -69,10 +69,6 @@ class Recorder(TorchDispatchMode):
             self.obstacle = f"a tensor {tuple(value.shape)} is neither parameter, buffer nor made in the step"
             return None
         return self._nodes[value]
-
-    def replay(self, outputs: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
-        """A function of tensors like those given, which runs the record and returns new ``outputs``."""
-        return replayed(self.graph(outputs))
 
     def graph(self, outputs: Sequence[Tensor]) -> fx.Graph:
         """The record, without what leaves no mark.
