@@ -6,7 +6,10 @@ import torch
 
 from isthmus import SGD, Adam, AdamW, Autoencoder, Callback, ConvEncoder, MLPEncoder, Seq2Seq, VariationalAutoencoder
 from isthmus.errors import ParameterError
+from isthmus.nn.dropout import kept
 from isthmus.training import compiled
+from isthmus.training.graph import Recorder
+from isthmus.training.rule import COMPILED
 
 X = np.random.default_rng(0).normal(size=(96, 5)).astype(np.float32)
 
@@ -61,11 +64,42 @@ def test_the_optimiser_written_out_is_the_fused_one(optimizer, monkeypatch):
     assert 0 < largest_difference(fitted(True, **settings), fitted(False, **settings)) < 1e-12
 
 
+def dropped():
+    """Half of some numbers, twice, as a record."""
+    x = torch.ones(1000)
+    with torch.random.fork_rng(), Recorder([x]) as recorder:
+        y = [kept(x, 0.5), kept(x, 0.5)]
+    return recorder.graph(y), x
+
+
+def assert_draws_are_those_of_torch(run, x):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        expected = [kept(x, 0.5), kept(x, 0.5)]
+        torch.manual_seed(0)
+        found = run(x)
+    assert all(map(torch.equal, found, expected))
+    assert not torch.equal(*found)
+
+
+def test_draws_of_16_bits_can_be_written_down(monkeypatch):
+    monkeypatch.setattr(torch._inductor, "standalone_compile", lambda module, inputs, **_: module.forward)
+    graph, x = dropped()
+    assert_draws_are_those_of_torch(compiled.compiled(graph, [x]), x)
+
+
+@pytest.mark.slow
+def test_draws_of_16_bits_compile():
+    graph, x = dropped()
+    assert_draws_are_those_of_torch(compiled.compiled(graph, [x]), x)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_compiled_steps_give_the_numbers_of_steps_as_written(optimizer):
     rate = 0.01 if optimizer == "sgd" else 0.003
     as_written, found = (fitted(way, optimizer=optimizer, learning_rate=rate) for way in (False, True))
+    assert found.compile_.way == COMPILED
     assert largest_difference(as_written, found) < 1e-5
     assert found.history_[-1]["objective"] == pytest.approx(as_written.history_[-1]["objective"], rel=1e-5)
 
@@ -79,6 +113,7 @@ def test_a_compiled_run_resumes_to_its_bits(tmp_path):
     whole, folder = fitted(True), {"checkpoint_dir": tmp_path, "checkpoint_every": 2}
     with pytest.raises(RuntimeError, match="crash"):
         fitted(True, callbacks=[Crash()], **folder)
+    assert whole.compile_.way == COMPILED
     assert largest_difference(whole, fitted(True, resume=True, **folder)) == 0
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Compiled:
     Exception
         Of the compiler's, of many kinds: where there is no C++ compiler, or it cannot read an operation.
     """
-    graph = written_out(graph)
+    graph = _with_named_draws(written_out(graph))
     settings = {
         "fallback_random": True,
         "cpp_wrapper": True,
@@ -60,12 +61,14 @@ def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Compiled:
 
 
 def _built(graph: fx.Graph, inputs: Sequence[Tensor], settings: dict[str, Any], folder: str) -> Compiled:
-    from torch._inductor import config, standalone_compile
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's compiler warns of parts of PyTorch
+        from torch._inductor import config, standalone_compile
 
-    with torch.no_grad(), kept_in(folder), config.patch(settings):
-        artifact: Compiled = standalone_compile(
-            fx.GraphModule({}, graph), list(inputs), dynamic_shapes="from_example_inputs"
-        )
+        with torch.no_grad(), kept_in(folder), config.patch(settings):
+            artifact: Compiled = standalone_compile(
+                fx.GraphModule({}, graph), list(inputs), dynamic_shapes="from_example_inputs"
+            )
     return artifact
 
 
@@ -79,6 +82,35 @@ def written_out(given: fx.Graph) -> fx.Graph:
                 formula(node, lambda op, *args: graph.call_function(op, args))
             graph.erase_node(node)
     return graph
+
+
+def _with_named_draws(graph: fx.Graph) -> fx.Graph:
+    """The graph, whose draws of whole numbers over all 64 bits go by a name that Python can read back."""
+    for node in list(graph.nodes):
+        if node.target is getattr(_ATEN.random_, "from") and node.args[1:] == FULL_RANGE:
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.call_function(torch.ops.isthmus.draws.default, node.args[:1]))
+            graph.erase_node(node)
+    return graph
+
+
+FULL_RANGE = (-(2**63), None)
+
+torch.library.define("isthmus::draws", "(Tensor like) -> Tensor", tags=torch.Tag.nondeterministic_seeded)
+
+
+@torch.library.impl("isthmus::draws", "CPU")
+def _draws(like: Tensor) -> Tensor:
+    """``like.random_(-(2**63), None)``, into a new tensor.
+
+    PyTorch calls that operation ``from``, a word of Python, and writes its first number so that C++ cannot read it.
+    """
+    return torch.empty_like(like).random_(*FULL_RANGE)
+
+
+@torch.library.register_fake("isthmus::draws")
+def _drawn(like: Tensor) -> Tensor:
+    return torch.empty_like(like)
 
 
 def _adam(node: fx.Node, call: Call, decoupled: bool = False) -> None:
