@@ -38,9 +38,9 @@ LEAST_TO_REPLAY = 100
 """Steps: a replay saves a quarter of a millisecond or more in each, a record costs some ten."""
 LEAST_TO_RECORD_AHEAD = 1000
 """Steps: with fewer no compilation pays, so that no step is recorded ahead of the first to ask."""
-A_CALL, A_BYTE = 1e-6, 1 / 20e9
+A_CALL, A_BYTE = 1.5e-6, 1 / 20e9
 """Seconds that compiling saves for each operation, and for each byte of a result that other operations can join."""
-BUILD, BUILD_AN_OPERATION = 15.0, 0.2
+BUILD, BUILD_AN_OPERATION = 10.0, 0.2
 """Seconds of processor time of a cold build: in any case, and for each operation."""
 MARGIN = 2
 
