@@ -108,7 +108,7 @@ def _draws(like: Tensor) -> Tensor:
     return torch.empty_like(like).random_(*FULL_RANGE)
 
 
-@torch.library.register_fake("isthmus::draws")
+@torch.library.register_fake("isthmus::draws")  # type: ignore[untyped-decorator]
 def _drawn(like: Tensor) -> Tensor:
     return torch.empty_like(like)
 
