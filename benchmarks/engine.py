@@ -13,9 +13,9 @@ code is counted apart, once with an empty folder and once from what that left.
   pieces a batch, all of one length, since a record is of one shape.
 
 Besides: the share of what a 2048 × 2048 product reaches; how far compiled steps come from steps as written with one
-seed; from how many steps on ``compile="auto"`` compiles, and whether it is then, and for the fewest steps and for
-1,000, at most 1.05 × the time of steps as written + 0.5 s, by the times measured; and Lightning's Fabric and Trainer
-around our step, where they import.
+seed, and how far steps as written come from themselves with weights moved by 1e-7; from how many steps on
+``compile="auto"`` compiles, and whether it is then, and for the fewest steps and for 1,000, at most 1.05 × the time of
+steps as written + 0.5 s, by the times measured; and Lightning's Fabric and Trainer around our step, where they import.
 
     python benchmarks/engine.py --minutes 20 --threads 2
     taskset -c 1 python benchmarks/engine.py --minutes 20 --threads 1 --clock cpu    # on a busy machine
@@ -201,6 +201,15 @@ def differences(eager: Loop, other: Loop, epochs: tuple[Callable[[], None], Call
     return {"steps": eager.state.n_steps, "objective": abs(ends[1] / ends[0] - 1), "weights": apart}
 
 
+def by_rounding(case: Case) -> dict[str, float]:
+    """What is apart likewise where steps are as written on both sides, and one's first weights moved by 1e-7."""
+    loops = case.loop(False), case.loop(False)
+    with torch.no_grad():
+        for parameter in loops[1].step.parameters():
+            parameter.mul_(1 + 1e-7 * torch.randn_like(parameter))
+    return differences(*loops, tuple(map(epoch_of, loops)))
+
+
 def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool) -> dict[str, Any]:
     """Rounds of all in turn for about so many seconds, at least three."""
     case = case_of(name)
@@ -211,6 +220,7 @@ def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool
         "build_seconds": build,
         "operations_and_bytes": size,
         "apart": differences(*(loops[side] for side in APART), tuple(epochs[side] for side in APART)),
+        "apart_by_rounding": by_rounding(case),
     }
     runs = {side: lambda n, side=side: _timed(clock, lambda: [epochs[side]() for _ in range(n)]) for side in loops}
     runs["hand_written"] = lambda n: case.by_hand(n, clock)
@@ -323,7 +333,8 @@ def show(name: str, found: dict[str, Any]) -> None:
     """One table on stdout."""
     build, apart, said = found["build_seconds"], found["apart"], found["auto"]
     print(f"\n{name}: {found['rounds']} rounds; built in {build['cold']:.1f} s, again in {build['warm']:.1f} s")
-    print(f"  apart after {apart['steps']} steps: {apart['objective']:.1e} objective, {apart['weights']:.1e} weights")
+    alone = found["apart_by_rounding"]["objective"]
+    print(f"  apart after {apart['steps']} steps: {apart['objective']:.1e} of the objective, by rounding {alone:.1e}")
     for side, took in sorted(found["milliseconds_a_step"].items(), key=lambda pair: pair[1]):
         ratio = found["times_as_fast_as"].get(side, {}).get("hand_written")
         more = f"  {ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f}) x hand-written" if ratio else ""

@@ -225,6 +225,7 @@ def test_every_result_has_its_row():
                         "share_of_peak": {"isthmus_compiled": 0.08},
                         "build_seconds": {"cold": 12.3, "warm": 0.14},
                         "apart": {"objective": 2.7e-7, "steps": 256},
+                        "apart_by_rounding": {"objective": 1.1e-7},
                         "auto": {"compiles_from": 400_000},
                     }
                 },
@@ -233,7 +234,8 @@ def test_every_result_has_its_row():
                 "a step of table_32, one thread: × as fast as the best eager loop by hand | "
                 "5.02 (4.90 to 5.40) compiled, 8% of the matrix peak; 2.50 replayed; 0.90 as written | "
                 "replayed beside Lightning's: fabric 5.50",
-                "processor time | 12 s, again 0.1 s | `auto` compiles from 400,000 steps on; objectives 3e-07 apart",
+                "processor time | 12 s, again 0.1 s | `auto` compiles from 400,000 steps on; "
+                "objectives 3e-07 apart after 256 steps, 1e-07 by rounding",
             ],
         ),
         (

@@ -77,6 +77,15 @@ def test_what_nobody_reads_is_not_counted():
     assert rule.size_of(recorder.graph([y])) == (1, 64)
 
 
+@pytest.mark.parametrize(("normalised", "joined"), [(False, 4 * 4 * 4), (True, 0)])
+def test_maps_between_convolutions_and_batch_normalisation_save_nothing(normalised, joined):
+    x, kernel = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 1, 1)
+    with Recorder([x, kernel]) as recorder:
+        y = torch.conv2d(x, kernel)
+        y = torch.relu(torch.native_batch_norm(y, None, None, None, None, True, 0.1, 1e-5)[0] if normalised else y)
+    assert rule.size_of(recorder.graph([y])) == (2 + normalised, joined)
+
+
 @pytest.mark.usefixtures("pays")
 def test_the_first_step_is_taken_once(caplog):
     caplog.set_level(logging.INFO, "isthmus")
