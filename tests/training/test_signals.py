@@ -22,6 +22,14 @@ ENDS = [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
 both = pytest.mark.parametrize(("number", "ends"), ENDS, ids=["sigterm", "ctrl-c"])
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C as it is at a terminal: what a shell starts behind it is told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Send(Callback):
     """Sends signals at the end of an epoch."""
 
