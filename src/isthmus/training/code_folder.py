@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 
 import isthmus
+from isthmus.training.environment import environment
 
 __all__ = ["code_folder", "kept_in"]
 
@@ -41,13 +42,6 @@ def _root() -> Path:
 @contextmanager
 def kept_in(folder: str) -> Iterator[None]:
     """PyTorch's compiler reads and writes there."""
-    before = os.environ.get(VARIABLE)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    os.environ[VARIABLE] = folder
-    try:
+    with environment(VARIABLE, folder):
         yield
-    finally:
-        if before is None:
-            os.environ.pop(VARIABLE, None)
-        else:
-            os.environ[VARIABLE] = before

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from isthmus.errors import ParameterError
 from isthmus.optimizers import LBFGS
 from isthmus.training.allocator import VARIABLE, keep_freed_memory
 from isthmus.training.callbacks import Callback
+from isthmus.training.environment import environment
 from isthmus.training.loop import Loop
 from isthmus.training.rule import AS_WRITTEN, COMPILED, REPLAYED, Decision
 from isthmus.training.step import Run, compiled_step, eager_step, replayed_step
@@ -102,7 +102,7 @@ def profile(estimator: Any, X: Any, y: Any = None, *, seconds: float = 1.0, comp
         Whether freed memory is kept can be compared once in a process: before anything is fitted in it.
     """
     check_parameters("profile", {"seconds": seconds, "compile": compile}, _ALLOWED)
-    with _environment(VARIABLE, "system"):
+    with environment(VARIABLE, "system"):
         kept_already = keep_freed_memory()
         bare = [] if kept_already else within_fit(estimator, X, y, lambda loop: _bare(loop, seconds))
     found: Profile = within_fit(estimator, X, y, lambda loop: _measured(loop, seconds, compile, bare))
@@ -198,16 +198,3 @@ def _advice(timings: list[Timing], best: Timing) -> str:
 def _settings(row: Timing) -> str:
     count = "one thread" if row.threads == 1 else f"{row.threads} threads"
     return f"compile={row.compile!r}, precision={row.precision!r} and {count}"
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
