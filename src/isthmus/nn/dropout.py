@@ -10,6 +10,8 @@ from isthmus.nn.share import drawn, n_rows
 __all__ = ["Dropout", "by_torch", "kept"]
 
 LEVELS = 2**16
+FULL_RANGE = (-(2**63), None)
+"""All whole numbers of 64 bits, as `Tensor.random_` takes it."""
 
 
 class Dropout(nn.Module):
@@ -54,5 +56,5 @@ def by_torch(x: Tensor, p: float) -> Tensor:
 def _sixteen_bits(like: Tensor) -> Tensor:
     """A random 16-bit number for each of these, four by one draw."""
     n = like.numel()
-    draws = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)
+    draws = torch.empty(-(-n // 4), dtype=torch.int64).random_(*FULL_RANGE)
     return draws.view(torch.int16)[:n].view(like.shape)

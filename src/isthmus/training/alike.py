@@ -8,7 +8,6 @@ so that what is left is a function of tensors alone, which can be run over stack
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -18,10 +17,10 @@ from isthmus.errors import UnsupportedError
 from isthmus.optimizers import Memory, Optimizer
 from isthmus.training.compiled import written_out
 from isthmus.training.feed import padded
-from isthmus.training.graph import Recorder
+from isthmus.training.graph import Recorder, put_back
 from isthmus.training.loop import Loop
 from isthmus.training.numbers import arguments, free, is_number, of_tensors, put
-from isthmus.training.step import eager_step
+from isthmus.training.step import eager_step, moved_by, present
 
 __all__ = ["Draw", "Record", "record", "tensors_of", "united"]
 
@@ -56,8 +55,7 @@ class Record(NamedTuple):
 
 def tensors_of(loop: Loop, moves: bool) -> list[Tensor]:
     """All that a step reads and moves besides its batch and its learning rate."""
-    memory = chain.from_iterable(loop.state.memory.values()) if moves else ()
-    return [*loop.step.parameters(), *loop.step.buffers(), *memory]
+    return moved_by(loop.step, loop.state.memory if moves else {})
 
 
 def record(loop: Loop, moves: bool, size: int | None = None) -> Record:
@@ -71,16 +69,12 @@ def record(loop: Loop, moves: bool, size: int | None = None) -> Record:
     loop.step.train()
     tensors, rate, batch = tensors_of(loop, moves), loop.state.learning_rate, loop.source.first()
     batch = batch if size is None else padded(batch, size)
-    before = [tensor.detach().clone() for tensor in tensors]
-    inputs = [*(field for field in batch if field is not None), rate, *tensors]
+    inputs = [*present(batch), rate, *tensors]
     end = _End()
     run = eager_step(loop.step, loop.optimizer if moves else end, loop.state.memory, loop.clip_norm, loop.precision)
-    with _Shaped(inputs) as recorder:
+    with put_back(tensors), _Shaped(inputs) as recorder:
         terms = run(batch, rate)
         row = torch.stack(list(terms.values()))
-    with torch.no_grad():
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.copy_(value)
     if recorder.obstacle is not None:
         raise UnsupportedError(recorder.obstacle)
     graph, names = recorder.graph([row, *end.gradients]), tuple(terms)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,15 +19,30 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from isthmus.nn.dropout import FULL_RANGE
 from isthmus.training.code_folder import code_folder, kept_in
+from isthmus.training.graph import replayed
 
-__all__ = ["compiled", "written_out"]
+__all__ = ["compiled", "compiled_or_replayed", "written_out"]
 
 logger = logging.getLogger("isthmus")
 
 _ATEN = torch.ops.aten
 Call = Callable[..., fx.Node]
 Compiled = Callable[..., Sequence[Tensor]]
+
+
+def compiled_or_replayed(graph: fx.Graph, inputs: Sequence[Tensor], what: str = "the step") -> tuple[Compiled, str]:
+    """The graph as compiled code; where that fails its replay, and the reason, which is logged."""
+    started = time.perf_counter()
+    try:
+        found = compiled(graph, inputs)
+    except Exception as error:  # of many kinds, by torch's compiler and by that of C++
+        reason = f"{type(error).__name__}: {error}"
+        logger.warning("%s cannot be compiled and is replayed: %s", what, reason)
+        return replayed(graph), reason
+    logger.info("%s is compiled, in %.1f s", what, time.perf_counter() - started)
+    return found, ""
 
 
 def compiled(graph: fx.Graph, inputs: Sequence[Tensor]) -> Compiled:
@@ -93,8 +109,6 @@ def _with_named_draws(graph: fx.Graph) -> fx.Graph:
             graph.erase_node(node)
     return graph
 
-
-FULL_RANGE = (-(2**63), None)
 
 torch.library.define("isthmus::draws", "(Tensor like) -> Tensor", tags=torch.Tag.nondeterministic_seeded)
 

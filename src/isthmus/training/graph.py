@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["Recorder", "replayed"]
+__all__ = ["Recorder", "put_back", "replayed"]
 
 _ATEN = torch.ops.aten
 _OF_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
@@ -87,6 +88,18 @@ class Recorder(TorchDispatchMode):
                 node.replace_all_uses_with(node.args[0].args[0])
         graph.eliminate_dead_code(_leaves_a_mark)
         return graph
+
+
+@contextmanager
+def put_back(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """What runs inside may move the tensors in place; at the end they are what they were."""
+    before = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, before, strict=True):
+                tensor.copy_(value)
 
 
 def replayed(graph: fx.Graph) -> Callable[..., list[Tensor]]:

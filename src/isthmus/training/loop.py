@@ -107,6 +107,11 @@ class Loop:
         """Steps of the whole run."""
         return self.max_epochs * self.source.steps_per_epoch
 
+    def next_rate(self) -> float:
+        """The learning rate of the next step."""
+        factor = 1.0 if self.schedule is None else self.schedule.factor(self.state.n_steps, self.total_steps)
+        return self.base_rate * factor
+
     def run(self) -> TrainState:
         """Train until ``max_epochs`` or a callback stops; the model ends with the best weights, if kept."""
         state = self.state
@@ -149,7 +154,7 @@ class Loop:
             end = (state.epoch + 1) * self.source.steps_per_epoch
             while state.n_steps < end:
                 if schedule is not None:
-                    state.learning_rate.fill_(self.base_rate * schedule.factor(state.n_steps, self.total_steps))
+                    state.learning_rate.fill_(self.next_rate())
                 state.note(run(following(), state.learning_rate))
                 state.n_steps += 1
                 if after_step:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +11,14 @@ from torch import Tensor, fx
 
 from isthmus.errors import UnsupportedError
 from isthmus.training.alike import Record, tensors_of
-from isthmus.training.compiled import compiled
+from isthmus.training.compiled import compiled_or_replayed
 from isthmus.training.feed import Feed
-from isthmus.training.graph import Recorder, replayed
+from isthmus.training.graph import Recorder, put_back, replayed
 from isthmus.training.loop import Loop
+from isthmus.training.step import present
+from isthmus.types import Batch
 
 __all__ = ["Member", "Slots"]
-
-logger = logging.getLogger("isthmus")
 
 
 class Member:
@@ -56,9 +54,7 @@ class Member:
 
     def next_rate(self) -> float:
         """The learning rate of its next step."""
-        loop = self.loop
-        factor = 1.0 if loop.schedule is None else loop.schedule.factor(loop.state.n_steps, loop.total_steps)
-        self.learning_rate = loop.base_rate * factor
+        self.learning_rate = self.loop.next_rate()
         return self.learning_rate
 
 
@@ -91,9 +87,8 @@ class Slots:
         self._run, row = self._recorded()
         self._log = row.new_zeros(max(member.loop.source.steps_per_epoch for member in members), *row.shape)
 
-    def _inputs(self, fields: Sequence[Tensor | None]) -> list[Tensor]:
-        present = [field for field in fields if field is not None]
-        return [*present, self._rates, *self._stacks, *self._numbers, *self._draws]
+    def _inputs(self, batch: Batch) -> list[Tensor]:
+        return [*present(batch), self._rates, *self._stacks, *self._numbers, *self._draws]
 
     def _recorded(self) -> tuple[Callable[..., Sequence[Tensor]], Tensor]:
         """The step over stacked tensors, and a row of what it gives; it leaves all tensors as they are."""
@@ -103,15 +98,15 @@ class Slots:
         def wanted(given: Sequence[Tensor]) -> list[Tensor]:
             return [tensor for tensor, is_used in zip(given, used, strict=True) if is_used]
 
-        before = [tensor.clone() for tensor in inputs]
-        with torch.no_grad(), _without_loops(), Recorder(wanted(inputs)) as recorder:
+        with put_back(inputs), torch.no_grad(), _without_loops(), Recorder(wanted(inputs)) as recorder:
             outputs = torch.vmap(self._module.forward)(*inputs)
-        for tensor, value in zip(inputs, before, strict=True):
-            tensor.copy_(value)
         if recorder.obstacle is not None:
             raise UnsupportedError(recorder.obstacle)
         record = recorder.graph(outputs)
-        run = _compiled(record, wanted(inputs)) if self.is_compiled else replayed(record)
+        if self.is_compiled:
+            run, _ = compiled_or_replayed(record, wanted(inputs), "the common step")
+        else:
+            run = replayed(record)
         return lambda *given: run(*wanted(given)), outputs[0]
 
     # ------------------------------------------------------------------ who sits where
@@ -206,14 +201,3 @@ def _without_loops() -> Iterator[None]:
         raise UnsupportedError(f"an operation of the step does not take stacked tensors: {error}") from error
     finally:
         functorch._set_vmap_fallback_enabled(before)
-
-
-def _compiled(record: fx.Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    started = time.perf_counter()
-    try:
-        run = compiled(record, inputs)
-    except Exception as error:  # of many kinds, by torch's compiler and by that of C++
-        logger.warning("the common step cannot be compiled and is replayed: %s: %s", type(error).__name__, error)
-        return replayed(record)
-    logger.info("the common step is compiled, in %.1f s", time.perf_counter() - started)
-    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -15,11 +14,12 @@ from torch.fx import Graph
 
 from isthmus.objective import Terms, TrainStep
 from isthmus.optimizers import Memory, Optimizer, clip_gradients
-from isthmus.training.graph import Recorder, replayed
+from isthmus.training.graph import Recorder, put_back, replayed
+from isthmus.training.rng import generators, set_generators
 from isthmus.training.rule import AS_WRITTEN, COMPILED, REPLAYED, Decision
 from isthmus.types import Batch
 
-__all__ = ["autocast", "compiled_step", "eager_step", "replayed_step"]
+__all__ = ["autocast", "compiled_step", "eager_step", "gradients_of", "moved_by", "present", "replayed_step"]
 
 logger = logging.getLogger("isthmus")
 
@@ -27,6 +27,10 @@ Run = Callable[[Batch, Tensor], Terms]
 """One step on a batch at a learning rate: moves parameters and memory in place, gives the terms."""
 Tell = Callable[[Decision], None]
 """Hears how the steps of a run are taken in the end, and why."""
+
+
+def _ignore(decision: Decision) -> None:
+    pass
 
 
 def eager_step(
@@ -38,7 +42,7 @@ def eager_step(
     def run(batch: Batch, learning_rate: Tensor) -> Terms:
         with autocast(batch.x.device, precision):
             total, terms = step(batch)
-        gradients = _gradients(total, parameters, clip_norm)
+        gradients = gradients_of(total, parameters, clip_norm)
         with torch.no_grad():
             optimizer.update(parameters, gradients, memory, learning_rate)
         return terms
@@ -52,7 +56,7 @@ def replayed_step(
     memory: Memory,
     clip_norm: float | None,
     precision: str = "32-true",
-    tell: Tell | None = None,
+    tell: Tell = _ignore,
 ) -> Run:
     """The first step runs as it is written and is recorded; the others replay it: the same bits, less Python.
 
@@ -60,8 +64,8 @@ def replayed_step(
     parameter nor a buffer cannot be recorded: its steps run as written, with a warning. What `forward`
     does in Python alone (a counter, a branch on an attribute) happens in the first step only.
     """
-    eager, fixed = eager_step(step, optimizer, memory, clip_norm, precision), _fixed(step, memory)
-    return _after_the_first(eager, fixed, lambda graph, _: replayed(graph), tell or _ignore)
+    eager = eager_step(step, optimizer, memory, clip_norm, precision)
+    return _after_the_first(eager, moved_by(step, memory), lambda graph, _: replayed(graph), tell)
 
 
 def compiled_step(
@@ -70,7 +74,7 @@ def compiled_step(
     memory: Memory,
     clip_norm: float | None,
     precision: str = "32-true",
-    tell: Tell | None = None,
+    tell: Tell = _ignore,
     choose: Callable[[Graph], Decision] | None = None,
 ) -> Run:
     """The first step runs as it is written and is recorded, the record is compiled, and all run that, the first too.
@@ -79,28 +83,18 @@ def compiled_step(
     written but for rounding. Where compiling fails, or ``choose`` says so of the record, the record is replayed.
     ``tell`` hears which it is and why.
     """
-    eager, fixed, tell = (
-        eager_step(step, optimizer, memory, clip_norm, precision),
-        _fixed(step, memory),
-        tell or _ignore,
-    )
+    eager, fixed = eager_step(step, optimizer, memory, clip_norm, precision), moved_by(step, memory)
 
     def way(graph: Graph, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-        from isthmus.training.compiled import compiled
+        from isthmus.training.compiled import compiled_or_replayed
 
         if choose is not None:
             tell(chosen := choose(graph))
             if chosen.way != COMPILED:
                 return replayed(graph)
-        started = time.perf_counter()
-        try:
-            found = compiled(graph, inputs)
-        except Exception as error:  # of many kinds, by torch's compiler and by that of C++
-            reason = f"{type(error).__name__}: {error}"
-            logger.warning("the step cannot be compiled and is replayed: %s", reason)
+        found, reason = compiled_or_replayed(graph, inputs)
+        if reason:
             tell(Decision(REPLAYED, f"since the step cannot be compiled: {reason}"))
-            return replayed(graph)
-        logger.info("the step is compiled, in %.1f s", time.perf_counter() - started)
         return found
 
     recording, begun = _after_the_first(eager, fixed, way, tell), False
@@ -108,12 +102,11 @@ def compiled_step(
     def run(batch: Batch, learning_rate: Tensor) -> Terms:
         nonlocal begun
         if not begun:
-            before, generator = [tensor.detach().clone() for tensor in fixed], torch.get_rng_state()
-            recording(batch, learning_rate)
-            with torch.no_grad():
-                for tensor, value in zip(fixed, before, strict=True):
-                    tensor.copy_(value)
-            torch.set_rng_state(generator)
+            device = batch.x.device
+            states = generators(device)
+            with put_back(fixed):
+                recording(batch, learning_rate)
+            set_generators(states, device)
             begun = True
         return recording(batch, learning_rate)
 
@@ -141,36 +134,34 @@ def _recorded(
     eager: Run, fixed: Sequence[Tensor], batch: Batch, learning_rate: Tensor, way: Way, tell: Tell
 ) -> tuple[Terms, Run]:
     """One step as written, and the way to run the ones that follow."""
-    with Recorder([*_present(batch), learning_rate, *fixed]) as recorder:
+    with Recorder([*present(batch), learning_rate, *fixed]) as recorder:
         terms = eager(batch, learning_rate)
     if recorder.obstacle is not None:
         logger.warning("steps cannot be replayed and run as written: %s", recorder.obstacle)
         tell(Decision(AS_WRITTEN, f"since they cannot be recorded: {recorder.obstacle}"))
         return terms, eager
     names = list(terms)
-    graph = way(recorder.graph(list(terms.values())), [*_present(batch), learning_rate, *fixed])
+    graph = way(recorder.graph(list(terms.values())), [*present(batch), learning_rate, *fixed])
 
     def replay(batch: Batch, learning_rate: Tensor) -> Terms:
         with torch._C._AutoDispatchBelowAutograd():  # where the operations were recorded
-            return dict(zip(names, graph(*_present(batch), learning_rate, *fixed), strict=True))
+            return dict(zip(names, graph(*present(batch), learning_rate, *fixed), strict=True))
 
     return terms, replay
 
 
-def _fixed(step: TrainStep, memory: Memory) -> list[Tensor]:
-    """The tensors that a step moves in place."""
+def moved_by(step: TrainStep, memory: Memory) -> list[Tensor]:
+    """The tensors that a step reads, and moves in place, besides its batch and its learning rate."""
     return [*step.parameters(), *step.buffers(), *chain.from_iterable(memory.values())]
 
 
-def _ignore(decision: Decision) -> None:
-    pass
-
-
-def _present(batch: Batch) -> list[Tensor]:
+def present(batch: Batch) -> list[Tensor]:
+    """The fields of a batch that are there, in order."""
     return [field for field in batch if field is not None]
 
 
-def _gradients(total: Tensor, parameters: Sequence[Tensor], clip_norm: float | None) -> list[Tensor]:
+def gradients_of(total: Tensor, parameters: Sequence[Tensor], clip_norm: float | None) -> list[Tensor]:
+    """Of the objective by each parameter, cut to the joint norm; zeros where it does not depend on one."""
     gradients = list(torch.autograd.grad(total, parameters, allow_unused=True, materialize_grads=True))
     return gradients if clip_norm is None else clip_gradients(gradients, clip_norm)
 

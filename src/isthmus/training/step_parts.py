@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from isthmus.optimizers import clip_gradients
 from isthmus.training.loop import Loop
-from isthmus.training.step import autocast, eager_step
+from isthmus.training.step import autocast, eager_step, gradients_of
 
 __all__ = ["gigaflops", "matrix_peak", "median_of", "operators_of", "parts_of"]
 
@@ -35,7 +34,7 @@ def parts_of(loop: Loop, seconds: float) -> dict[str, float]:
         mark()
         total = _forward(loop, batch)
         mark()
-        gradients = _backward(loop, total)
+        gradients = gradients_of(total, loop.parameters, loop.clip_norm)
         mark()
         with torch.no_grad():
             loop.optimizer.update(loop.parameters, gradients, loop.state.memory, loop.state.learning_rate)
@@ -53,11 +52,6 @@ def _forward(loop: Loop, batch: Any) -> Tensor:
     return total
 
 
-def _backward(loop: Loop, total: Tensor) -> list[Tensor]:
-    gradients = list(torch.autograd.grad(total, loop.parameters, allow_unused=True, materialize_grads=True))
-    return gradients if loop.clip_norm is None else clip_gradients(gradients, loop.clip_norm)
-
-
 def operators_of(loop: Loop, steps: int = 10) -> dict[str, float]:
     """Milliseconds a step of the operators that take most, by themselves."""
     run = eager_step(loop.step, loop.optimizer, loop.state.memory, loop.clip_norm, loop.precision)
@@ -72,7 +66,7 @@ def operators_of(loop: Loop, steps: int = 10) -> dict[str, float]:
 def gigaflops(loop: Loop) -> float:
     """Of one step, forward and backward, as PyTorch counts them."""
     with FlopCounterMode(display=False) as counter:
-        _backward(loop, _forward(loop, loop.source.first()))
+        gradients_of(_forward(loop, loop.source.first()), loop.parameters, loop.clip_norm)
     return 1e-9 * counter.get_total_flops()
 
 
