@@ -47,12 +47,13 @@ def train(loop: Loop, checkpoints: Checkpoints | None, seed: int, identity: Call
     Several processes begin together, once they have found that they were given the same.
     """
     rows = len(loop.source) if isinstance(loop.optimizer, LBFGS) else loop.source.sampler.batch_size
-    loop.processes.meet({} if loop.processes.alone else identity())
+    told = {} if loop.processes.alone and checkpoints is None else identity()
+    loop.processes.meet(told)
     with fitting_threads(loop.step, rows), loop.processes.contact():
         if checkpoints is None:
             loop.run()
         else:
-            checkpoints.run(loop, seed, identity())
+            checkpoints.run(loop, seed, told)
 
 
 @torch.no_grad()

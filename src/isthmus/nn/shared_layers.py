@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus.nn.dropout import by_torch
 from isthmus.nn.share import n_rows, reduce
+from isthmus.types import wide
 
 __all__ = ["batch_norm", "layers_of_batch", "shared_layers"]
 
@@ -46,9 +47,9 @@ def batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
     axes = [axis for axis in range(x.dim()) if axis != 1]
     shape = [1, -1, *[1] * (x.dim() - 2)]
     n = n_rows(x) * x[0, 0].numel()
-    wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    mean = reduce(wide.sum(axes)) / n
-    centred = wide - mean.view(shape)
+    values = wide(x)
+    mean = reduce(values.sum(axes)) / n
+    centred = values - mean.view(shape)
     variance = reduce(centred.square().sum(axes)) / n
     _remember(layer, mean.detach(), variance.detach() * (n / max(n - 1, 1)))
     scale = (variance + layer.eps).rsqrt()
