@@ -8,26 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.options import AsJson, Data, Overwrite
+from isthmus.cli.options import AsJson, Data, Estimator, Overwrite, Settings, Target
 
 __all__ = ["check_takes_target", "fit", "pair_of"]
 
-ESTIMATOR_HELP = "The class's name, lower case with underscores: variational_autoencoder. `isthmus list` shows all."
-TARGET_HELP = "The targets: a denoising_autoencoder's clean rows, a segmenter's masks."
-SET_HELP = (
-    "A parameter, as often as needed: beta=4, encoder=mlp, encoder__hidden_dims=[64,32], "
-    "'penalties=[L2Weights(0.001)]'."
-)
-
 
 def fit(
-    estimator: Annotated[str, typer.Argument(metavar="ESTIMATOR", help=ESTIMATOR_HELP, show_default=False)],
+    estimator: Estimator,
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="The model's folder.", show_default=False)],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP, show_default=False)
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="DATA", help=TARGET_HELP)] = None,
+    settings: Settings = None,
+    target: Target = None,
     validation: Annotated[
         str | None, typer.Option("--validation", metavar="DATA", help="Held-out rows, in place of a share of DATA.")
     ] = None,
@@ -47,23 +38,21 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Train ESTIMATOR on DATA and save it as the folder MODEL."""
-    from isthmus.cli.arrays import check_standing, read_rows
-    from isthmus.cli.values import estimator_named, parse_settings, settle
+    from isthmus.cli.arrays import check_standing
+    from isthmus.cli.values import estimator_given
     from isthmus.persistence import check_path
     from isthmus.training.launching import launch
 
     check_standing(out, overwrite, "a model")
     check_path(out, overwrite)
-    cls = estimator_named(estimator)
-    model = settle(cls(), {**({} if seed is None else {"random_state": seed}), **parse_settings(settings or [])})
+    model = estimator_given(estimator, settings, seed)
     if checkpoints is not None:
         _keep_checkpoints(model, checkpoints)
     if target is not None:
         check_takes_target(model)
     arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
     arguments |= {"resume": True} if resume else {}
-    pair = (read_rows(data), None) if target is None else pair_of(data, target, ("DATA", "--target"))
-    launch(_train_and_save, model, pair, arguments, quiet, out, overwrite, as_json)
+    launch(_train_and_save, model, pair_of(data, target), arguments, quiet, out, overwrite, as_json)
 
 
 def _keep_checkpoints(model: Any, folder: Path) -> None:
@@ -88,17 +77,17 @@ def check_takes_target(model: Any) -> None:
 
 
 def _validation(data: str, target: str | None) -> Any:
-    from isthmus.cli.arrays import read_rows
-
-    names = ("--validation", "--validation-target")
-    return read_rows(data, names[0]) if target is None else pair_of(data, target, names)
+    pair = pair_of(data, target, ("--validation", "--validation-target"))
+    return pair[0] if target is None else pair
 
 
-def pair_of(data: str, target: str, names: tuple[str, str]) -> tuple[Any, Any]:
-    """Rows and targets; two paths of images as they are, since the model knows masks and pairs them by name."""
+def pair_of(data: str, target: str | None, names: tuple[str, str] = ("DATA", "--target")) -> tuple[Any, Any]:
+    """Rows and targets, if any; two paths of images as they are, since the model knows masks and pairs them by name."""
     from isthmus.cli.arrays import read_rows
     from isthmus.images import holds_images
 
+    if target is None:
+        return read_rows(data, names[0]), None
     if holds_images(data) and holds_images(target):
         return data, target
     return read_rows(data, names[0]), read_rows(target, names[1])

@@ -8,19 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.fit import ESTIMATOR_HELP, SET_HELP, TARGET_HELP
-from isthmus.cli.options import AsJson, Data
+from isthmus.cli.options import AsJson, Data, Estimator, Settings, Target
 
 __all__ = ["profile"]
 
 
 def profile(
-    estimator: Annotated[str, typer.Argument(metavar="ESTIMATOR", help=ESTIMATOR_HELP, show_default=False)],
+    estimator: Estimator,
     data: Data,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP, show_default=False)
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="DATA", help=TARGET_HELP)] = None,
+    settings: Settings = None,
+    target: Target = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Of each measurement, about.")] = 1.0,
     compile: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Build and time the compiled step, too: a minute or more.")
@@ -30,14 +27,11 @@ def profile(
     """Time the ways to train ESTIMATOR on DATA on this machine, and say which settings to use."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # PyTorch's profiler writes to the terminal
     from isthmus import profile as measured
-    from isthmus.cli.arrays import read_rows
     from isthmus.cli.console import print_json
     from isthmus.cli.fit import pair_of
-    from isthmus.cli.values import estimator_named, parse_settings, settle
+    from isthmus.cli.values import estimator_given
 
-    model = settle(estimator_named(estimator)(), parse_settings(settings or []))
-    rows = (read_rows(data), None) if target is None else pair_of(data, target, ("DATA", "--target"))
-    found = measured(model, *rows, seconds=seconds, compile=compile)
+    found = measured(estimator_given(estimator, settings), *pair_of(data, target), seconds=seconds, compile=compile)
     if as_json:
         told = {"timings": [row._asdict() for row in found.timings], "best": found.best._asdict()}
         print_json({**found._asdict(), **told})

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.fit import ESTIMATOR_HELP, SET_HELP, TARGET_HELP
-from isthmus.cli.options import AsJson, Data, Overwrite
+from isthmus.cli.options import AsJson, Data, Estimator, Overwrite, Settings, Target
 
 __all__ = ["parse_grid", "search"]
 
@@ -21,14 +20,12 @@ GRID_HELP = (
 
 
 def search(
-    estimator: Annotated[str, typer.Argument(metavar="ESTIMATOR", help=ESTIMATOR_HELP, show_default=False)],
+    estimator: Estimator,
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="The best one's folder.", show_default=False)],
     grid: Annotated[list[str], typer.Option("--grid", metavar="NAME=V1,V2", help=GRID_HELP, show_default=False)],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP, show_default=False)
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="DATA", help=TARGET_HELP)] = None,
+    settings: Settings = None,
+    target: Target = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Each row is held out in one of so many folds.")] = 5,
     draws: Annotated[
         int | None, typer.Option("--draws", min=1, help="Candidates drawn at random, in place of all.")
@@ -42,23 +39,21 @@ def search(
     Each candidate is scored on rows that it did not see, in turn; the best is trained again on all of DATA. Candidates
     of one architecture are trained together.
     """
-    from isthmus.cli.arrays import check_standing, read_rows
+    from isthmus.cli.arrays import check_standing
     from isthmus.cli.fit import check_takes_target, pair_of
-    from isthmus.cli.values import estimator_named, parse_settings, settle
+    from isthmus.cli.values import estimator_given, settle
     from isthmus.estimators.search import SearchCV
     from isthmus.persistence import check_path
 
     check_standing(out, overwrite, "a model")
     check_path(out, overwrite)
-    fixed = {**({} if seed is None else {"random_state": seed}), **parse_settings(settings or [])}
-    model = settle(estimator_named(estimator)(), fixed)
+    model = estimator_given(estimator, settings, seed)
     candidates = parse_grid(grid)
     first = {name: values[0] for name, values in candidates.items()}
-    settle(settle(estimator_named(estimator)(), fixed), first, "--grid")
+    settle(estimator_given(estimator, settings, seed), first, "--grid")
     if target is not None:
         check_takes_target(model)
-    rows = (read_rows(data), None) if target is None else pair_of(data, target, ("DATA", "--target"))
-    found = SearchCV(model, candidates, n_iter=draws, cv=folds, random_state=seed).fit(*rows)
+    found = SearchCV(model, candidates, n_iter=draws, cv=folds, random_state=seed).fit(*pair_of(data, target))
     found.best_estimator_.save(out, overwrite=overwrite)
     _tell(found, out, as_json)
 

@@ -44,6 +44,12 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
+def estimator_given(name: str, settings: Iterable[str] | None, seed: int | None = None) -> Any:
+    """The estimator of that name with its settings, which outdo the seed."""
+    given = {} if seed is None else {"random_state": seed}
+    return settle(estimator_named(name)(), given | parse_settings(settings or []))
+
+
 def settle(estimator: Any, settings: dict[str, Any], option: str = "--set") -> Any:
     """The estimator with the settings; an unknown name is answered by those there are."""
     from isthmus.errors import ParameterError
