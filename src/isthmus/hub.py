@@ -15,7 +15,7 @@ from typing import Any
 from isthmus.errors import FileError, UnsupportedError
 from isthmus.persistence import describe, load, save
 from isthmus.persistence.layout import HISTORY, LEARNT, SPEC, WEIGHTS
-from isthmus.report import Chapter, Section, Subject, Table, build_sections, write_page
+from isthmus.report import Section, Subject, Table, build_sections, write_sections
 
 __all__ = ["card", "from_pretrained", "push_to_hub"]
 
@@ -85,8 +85,7 @@ def push_to_hub(
         sections = [] if X is None else build_sections(Subject(estimator, X, y))
         (folder / "README.md").write_text(card(folder, repo_id, sections, license), encoding="utf-8")
         if sections:
-            name = type(estimator).__name__
-            write_page(folder / "report.html", f"{name}: what it learnt", [Chapter("model", name, sections)])
+            write_sections(estimator, sections, folder / "report.html")
         try:
             api = hub.HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)

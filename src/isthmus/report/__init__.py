@@ -8,7 +8,7 @@ from isthmus.report.blocks import Code, Marked, Note, Picture, Section, Table
 from isthmus.report.page import Chapter
 from isthmus.report.plots import png
 from isthmus.report.subject import Subject
-from isthmus.report.writing import build_sections, write_page, write_report
+from isthmus.report.writing import build_sections, write_page, write_report, write_sections
 
 __all__ = [
     "Chapter",
@@ -23,4 +23,5 @@ __all__ = [
     "png",
     "write_page",
     "write_report",
+    "write_sections",
 ]

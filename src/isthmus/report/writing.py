@@ -17,7 +17,7 @@ from isthmus.report.plots import style
 from isthmus.report.sections import SECTIONS
 from isthmus.report.subject import Subject
 
-__all__ = ["build_sections", "check_target", "write_page", "write_report"]
+__all__ = ["build_sections", "check_target", "write_page", "write_report", "write_sections"]
 
 TEXT = optional(instance(str, "a str"))
 
@@ -37,7 +37,18 @@ def write_report(
     check_target(path, overwrite)
     check_parameters("report", {"title": title, "command": command}, dict.fromkeys(("title", "command"), TEXT))
     subject = Subject(estimator, X, y, image_shape)
-    sections = build_sections(subject, command)
+    return write_sections(estimator, build_sections(subject, command), path, overwrite=overwrite, title=title)
+
+
+def write_sections(
+    estimator: Any,
+    sections: list[Section],
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    title: str | None = None,
+) -> Path:
+    """The page of one model whose sections are made."""
     name = type(estimator).__name__
     return write_page(path, title or f"{name}: what it learnt", [Chapter("model", name, sections)], overwrite=overwrite)
 
