@@ -35,8 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from speed import CLOCKS, matrix_peak
-from timed import machine
+from timed import CLOCKS, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -46,6 +45,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from isthmus import Autoencoder, ConvEncoder, UNetEncoder
 from isthmus.training.allocator import keep_freed_memory
 from isthmus.training.precision import has_matrix_tiles
+from isthmus.training.step_parts import matrix_peak
 
 Predict = Callable[[], object]
 Train = Callable[["Case", np.ndarray, int], Predict]

@@ -30,7 +30,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import resource
 import statistics
 import tempfile
@@ -47,6 +46,7 @@ import seq_speed
 import speed
 import torch
 from conv_speed import spread
+from timed import CLOCKS, machine
 
 from isthmus.training import rule
 from isthmus.training.allocator import keep_freed_memory
@@ -236,13 +236,13 @@ def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool
         side: {other: spread([row[other] / row[side] for row in rows]) for other in runs if other not in WAYS}
         for side in WAYS
     }
-    work = gigaflops(loops["isthmus"])
+    work, peak = gigaflops(loops["isthmus"]), matrix_peak(clock)
     return found | {
         "rounds": len(rows),
         "milliseconds_a_step": {side: 1e3 * seconds for side, seconds in a_step.items()},
         "times_as_fast_as": ratios,
         "gigaflops_a_step": work,
-        "share_of_peak": {side: work / seconds / matrix_peak(clock) for side, seconds in a_step.items()},
+        "share_of_peak": {side: work / seconds / peak for side, seconds in a_step.items()},
         "auto": auto(size, a_step, build["cold"]),
         "skipped": skipped,
     }
@@ -360,18 +360,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20, help="of the whole run, roughly, without building")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=speed.CLOCKS, default="wall", help="cpu: on a busy machine, --threads 1")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, --threads 1")
     parser.add_argument(
         "--cases", nargs="*", choices=list(STUDY), help="measured again, even if they stand in the file"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/engine.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    clock = speed.CLOCKS[options.clock]
+    clock = CLOCKS[options.clock]
     standing = json.loads(options.out.read_text(encoding="utf-8"))["cases"] if options.out.exists() else {}
     wanted = options.cases or [name for name in STUDY if name not in standing]
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "torch": torch.__version__,
         "threads": options.threads,
         "clock": options.clock,

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -26,13 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
+from timed import CLOCKS, machine
 
 from isthmus import Autoencoder, MLPEncoder, fit_many
 from isthmus.training.allocator import keep_freed_memory
 
 N_ROWS, BATCH, MARK = 8192, 32, 2.5
 STEPS_AN_EPOCH = N_ROWS // BATCH
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Pair(NamedTuple):
@@ -114,7 +111,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     X = np.random.default_rng(0).standard_normal((N_ROWS, 30), dtype=np.float32)
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
+        "machine": machine(),
         "torch": torch.__version__,
         "threads": options.threads,
         "clock": options.clock,

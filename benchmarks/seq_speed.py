@@ -39,8 +39,7 @@ from typing import Any, NamedTuple
 
 import torch
 from conv_speed import spread
-from speed import CLOCKS, matrix_peak
-from timed import Epochs, machine
+from timed import CLOCKS, Epochs, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 from translate import load
@@ -49,6 +48,7 @@ from isthmus import RNNDecoder, RNNEncoder, Seq2Seq, TransformerDecoder, Transfo
 from isthmus.nn.attention import attended
 from isthmus.text import TextTokenizer
 from isthmus.training.allocator import keep_freed_memory
+from isthmus.training.step_parts import matrix_peak
 from isthmus.types import Bypass, Latent
 
 WIDTH, HEADS, LAYERS, WITHIN, DROPOUT = 256, 4, 4, 1024, 0.1

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +29,7 @@ import numpy as np
 import speed_peers
 import torch
 from threadpoolctl import threadpool_limits
+from timed import CLOCKS, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -45,7 +44,6 @@ from isthmus.types import Batch
 
 N_ROWS = 8192
 Clock = Callable[[], float]
-CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 IMPORT = "import time, torch; t = time.perf_counter(); import isthmus; print(time.perf_counter() - t)"
 MARKS = {"MLPRegressor": 1.3, "skorch": 1.4, "pythae": 1.6, "keras": 2.0, "pyod": 2.0}
 
@@ -353,7 +351,7 @@ def main() -> None:
         print(f"{name} skipped: {reason}")
     cases = [case for case in CASES if case.name in options.cases]
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "versions": {"torch": torch.__version__, **speed_peers.versions(peers)},
         "threads": options.threads,
         "clock": options.clock,
