@@ -94,9 +94,11 @@ def case_of(name: str) -> Case:
         return Case(partial(_loop, partial(conv_speed.estimator, case, 10**6), X), _layouts(case, X))
     data = pairs()
     texts = seq_speed.written(data.sources), seq_speed.written(data.targets)
+    rows = len(seq_speed.batches(data)[0][0])  # whose positions count an end, too
 
     def ours(compile: bool | str) -> Any:
-        return seq_speed.estimator(kind, data, 10**6, compile=compile, precision="32-true")
+        made = seq_speed.estimator(kind, data, 10**6, compile=compile)
+        return made.set_params(batch_tokens=rows * len(data.sources[0]))
 
     return Case(
         lambda compile: _loop(ours, texts[0], compile, texts[1]),
@@ -157,11 +159,14 @@ def epoch_of(loop: Loop) -> Callable[[], None]:
     return epoch
 
 
-def building(loop: Loop, clock: Callable[[], float]) -> tuple[dict[str, float], tuple[int, int]]:
-    """Seconds of a compiled run before its second step, cold and from the folder on disk; and the record's size."""
-    seconds, sizes = {}, list[tuple[int, int]]()
+def building(loop: Loop, clock: Callable[[], float]) -> tuple[dict[str, float], tuple[int, int], bool]:
+    """Seconds of a compiled run before its second step, cold and from the folder on disk; the record's size; and
+    whether "auto" would ever compile it."""
+    seconds, sizes, ever = {}, list[tuple[int, int]](), False
 
     def choose(graph: Any) -> rule.Decision:
+        nonlocal ever
+        ever = rule.by_the_record(graph, 10**15).way == rule.COMPILED
         sizes.append(rule.size_of(graph))
         return rule.Decision(rule.COMPILED, "as asked for")
 
@@ -175,7 +180,7 @@ def building(loop: Loop, clock: Callable[[], float]) -> tuple[dict[str, float], 
             seconds[name] = whole(clock) - before
     if told[-1].way != rule.COMPILED:
         raise RuntimeError(told[-1].reason)
-    return seconds, sizes[0]
+    return seconds, sizes[0], ever
 
 
 def whole(clock: Callable[[], float]) -> float:
@@ -214,7 +219,7 @@ def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool
     """Rounds of all in turn for about so many seconds, at least three."""
     case = case_of(name)
     loops = {side: case.loop(compile) for side, compile in WAYS.items()}
-    build, size = building(case.loop(True), clock)
+    build, size, ever = building(case.loop(True), clock)
     epochs = {side: epoch_of(loop) for side, loop in loops.items()}
     found: dict[str, Any] = {
         "build_seconds": build,
@@ -243,7 +248,7 @@ def measured(name: str, seconds: float, clock: Callable[[], float], beside: bool
         "times_as_fast_as": ratios,
         "gigaflops_a_step": work,
         "share_of_peak": {side: work / seconds / peak for side, seconds in a_step.items()},
-        "auto": auto(size, a_step, build["cold"]),
+        "auto": auto(size, a_step, build["cold"], ever),
         "skipped": skipped,
     }
 
@@ -258,17 +263,22 @@ def contest(runs: dict[str, Callable[[int], float]], seconds: float) -> list[tup
     return rounds
 
 
-def auto(size: tuple[int, int], a_step: dict[str, float], cold: float) -> dict[str, Any]:
+def auto(size: tuple[int, int], a_step: dict[str, float], cold: float, ever: bool) -> dict[str, Any]:
     """From how many steps on "auto" compiles, and its time over that of steps as written, by the times measured."""
     saved, cost = rule.saved_a_step(*size), rule.cost_of_building(size[0])
     least = max(rule.LEAST_TO_RECORD_AHEAD, int(rule.MARGIN * cost / saved) + 1)
     points = {}
-    for steps in (rule.LEAST_TO_REPLAY, rule.LEAST_TO_RECORD_AHEAD, least):
+    for steps in (rule.LEAST_TO_REPLAY, rule.LEAST_TO_RECORD_AHEAD, *([least] if ever else [])):
         written = steps * a_step["isthmus"]
         replayed = steps * a_step["isthmus_replay"] + a_step["isthmus"]  # one step more is recorded ahead
         ours = cold + steps * a_step["isthmus_compiled"] if steps == least else replayed
         points[steps] = {"seconds": ours, "as_written": written, "in_bounds": ours <= SLOWER * written + BESIDES}
-    return {"predicted_build_seconds": cost, "predicted_saving_ms": 1e3 * saved, "compiles_from": least, "at": points}
+    return {
+        "predicted_build_seconds": cost,
+        "predicted_saving_ms": 1e3 * saved,
+        "compiles_from": least if ever else None,
+        "at": points,
+    }
 
 
 # ------------------------------------------------------------------ Lightning around our step
@@ -340,7 +350,8 @@ def show(name: str, found: dict[str, Any]) -> None:
         more = f"  {ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f}) x hand-written" if ratio else ""
         print(f"  {side:18}{took:10.3f} ms a step {found['share_of_peak'][side]:5.0%} of peak{more}")
     bounds = all(point["in_bounds"] for point in said["at"].values())
-    print(f"  auto compiles from {said['compiles_from']:,} steps on; in bounds: {bounds}", flush=True)
+    begins = "never" if said["compiles_from"] is None else f"from {said['compiles_from']:,} steps on"
+    print(f"  auto compiles {begins}; in bounds: {bounds}", flush=True)
 
 
 def marks(cases: dict[str, Any]) -> dict[str, dict[str, bool]]:

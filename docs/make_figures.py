@@ -318,7 +318,8 @@ def engine(result: dict[str, Any]) -> Rows:
         rows.append((what, said, f"replayed beside Lightning's: {beside}" if beside else ""))
         build, apart, auto = found["build_seconds"], found["apart"], found["auto"]
         said = f"{build['cold']:.0f} s, again {build['warm']:.1f} s"
-        beside = f"`auto` compiles from {auto['compiles_from']:,} steps on; "
+        begins = "never" if auto["compiles_from"] is None else f"from {auto['compiles_from']:,} steps on"
+        beside = f"`auto` compiles {begins}; "
         alone = found["apart_by_rounding"]["objective"]
         beside += f"objectives {apart['objective']:.0e} apart after {apart['steps']} steps, {alone:.0e} by rounding"
         rows.append(("… building it, processor time" if result["clock"] == "cpu" else "… building it", said, beside))

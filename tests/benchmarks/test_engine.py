@@ -62,12 +62,15 @@ def test_auto_by_the_times_measured(monkeypatch):
     monkeypatch.setattr(rule, "A_BYTE", 0.0)
     monkeypatch.setattr(rule, "BUILD", 9.5)
     monkeypatch.setattr(rule, "BUILD_AN_OPERATION", 0.5)
-    found = bench.auto((1, 8), {"isthmus": 4e-3, "isthmus_replay": 3e-3, "isthmus_compiled": 2e-3}, 30.0)
+    found = bench.auto((1, 8), {"isthmus": 4e-3, "isthmus_replay": 3e-3, "isthmus_compiled": 2e-3}, 30.0, True)
     assert found["compiles_from"] == 20_001  # 2 · 10 s at a millisecond a step
     assert found["at"][100] == pytest.approx({"seconds": 0.304, "as_written": 0.4, "in_bounds": True})
     assert found["at"][20_001] == pytest.approx({"seconds": 70.002, "as_written": 80.004, "in_bounds": True})
-    slow = bench.auto((1, 8), {"isthmus": 1e-3, "isthmus_replay": 1e-3, "isthmus_compiled": 1e-3}, 30.0)
+    slow = bench.auto((1, 8), {"isthmus": 1e-3, "isthmus_replay": 1e-3, "isthmus_compiled": 1e-3}, 30.0, True)
     assert [point["in_bounds"] for point in slow["at"].values()] == [True, True, False]
+    never = bench.auto((1, 8), {"isthmus": 1e-3, "isthmus_replay": 1e-3, "isthmus_compiled": 1e-3}, 30.0, False)
+    assert never["compiles_from"] is None
+    assert list(never["at"]) == [100, 1000]
 
 
 def test_a_mark_is_a_share_of_the_study():

@@ -9,6 +9,7 @@ import torch
 
 from isthmus import SGD, Autoencoder, Callback, MLPEncoder
 from isthmus.errors import CheckpointError
+from isthmus.nn.dropout import kept
 from isthmus.training import compiled, rule
 from isthmus.training.checkpoint_files import newest
 from isthmus.training.graph import Recorder, replayed
@@ -77,13 +78,20 @@ def test_what_nobody_reads_is_not_counted():
     assert rule.size_of(recorder.graph([y])) == (1, 64)
 
 
-@pytest.mark.parametrize(("normalised", "joined"), [(False, 4 * 4 * 4), (True, 0)])
-def test_maps_between_convolutions_and_batch_normalisation_save_nothing(normalised, joined):
-    x, kernel = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 1, 1)
-    with Recorder([x, kernel]) as recorder:
-        y = torch.conv2d(x, kernel)
-        y = torch.relu(torch.native_batch_norm(y, None, None, None, None, True, 0.1, 1e-5)[0] if normalised else y)
-    assert rule.size_of(recorder.graph([y])) == (2 + normalised, joined)
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        (lambda x: torch.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)[0], "batch normalisation"),
+        (lambda x: torch.nn.functional.layer_norm(x, (4,)), "layer normalisation"),
+        (lambda x: torch.gru_cell(x, x, torch.ones(12, 4), torch.ones(12, 4)), "recurrent cells"),
+        (lambda x: kept(x, 0.5), "16-bit dropout"),
+    ],
+)
+def test_what_was_measured_to_be_no_faster_is_replayed(operation, said):
+    with Recorder([x := torch.ones(4, 4)]) as recorder:
+        y = operation(x)
+    decision = rule.by_the_record(recorder.graph([y]), 10**12)
+    assert decision == (rule.REPLAYED, f"since compiled steps with {said} were measured to be no faster")
 
 
 @pytest.mark.usefixtures("pays")
