@@ -300,8 +300,11 @@ def test_masks_go_together(told):
     ("kind", "settings"),
     [
         (VariationalAutoencoder, {"beta": lambda s: 0.5 * s, "optimizer": lambda s: Adam(weight_decay=0.1 * s)}),
-        (DenoisingAutoencoder, {"corruption": lambda s: Masking(0.1 * (s + 1)), "optimizer": AdamW()}),
-        (Autoencoder, {"optimizer": SGD(0.5), "clip_norm": lambda s: 1.0 + s, "learning_rate": 0.01}),
+        (
+            DenoisingAutoencoder,
+            {"corruption": lambda s: Masking(0.1 * (s + 1)), "optimizer": AdamW(), "clip_norm": lambda s: 1.0 + s},
+        ),
+        (Autoencoder, {"optimizer": SGD(0.5), "learning_rate": lambda s: 0.01 * (s + 1)}),
     ],
     ids=["adam", "adamw", "sgd"],
 )
