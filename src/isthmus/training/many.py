@@ -108,11 +108,12 @@ def _open_epoch(member: Member, number: int) -> None:
 
 def _after_step(slots: Slots, slot: int, member: Member, number: int) -> None:
     """What a lone loop does between two steps, and between two epochs."""
-    loop, state = member.loop, member.loop.state
+    loop = member.loop
+    state = loop.state
     state.n_steps += 1
     for hook in member.after_step:
         hook(member.learning_rate)
-    if state.n_steps < (state.epoch + 1) * loop.source.steps_per_epoch:
+    if state.n_steps % member.steps_per_epoch:
         return
     state.learning_rate.fill_(member.learning_rate)
     state.columns = slots.terms(slot, member.first_step, number)

@@ -34,6 +34,7 @@ class Member:
         self.tensors, self.homes = tensors_of(loop, record.moves), list[Tensor]()
         self.numbers: list[float] = []
         self.after_step = loop.hooks("after_step")
+        self.steps_per_epoch = loop.source.steps_per_epoch
         self.learning_rate = 0.0
         self.first_step, self.started = 0, 0.0  # of its epoch: by the count of all slots' steps, by the clock
         self.error: Exception | None = None
@@ -85,7 +86,7 @@ class Slots:
         self._fills: list[list[Callable[[], object]]] = [[] for _ in range(size)]
         self._feed = Feed([member.loop.source for member in members], size, one.record.size)
         self._run, row = self._recorded()
-        self._log = row.new_zeros(max(member.loop.source.steps_per_epoch for member in members), *row.shape)
+        self._log = row.new_zeros(max(member.steps_per_epoch for member in members), *row.shape)
 
     def _inputs(self, batch: Batch) -> list[Tensor]:
         return [*present(batch), self._rates, *self._stacks, *self._numbers, *self._draws]
@@ -170,7 +171,7 @@ class Slots:
                 fill()
         with torch._C._AutoDispatchBelowAutograd():  # where the operations were recorded
             row, *gradients = self._run(*self._inputs(self._feed.next()))
-            self._log[number % len(self._log)] = row
+            self._log[number % len(self._log)].copy_(row)
             if not self.is_compiled:
                 self._move(gradients)
 
