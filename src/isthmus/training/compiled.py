@@ -14,6 +14,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from math import inf, log
 from typing import Any
 
 import torch
@@ -136,9 +137,7 @@ def _adam(node: fx.Node, call: Call, decoupled: bool = False) -> None:
     corrections: dict[fx.Node, tuple[fx.Node, fx.Node]] = {}
     for w, g, m, v, step in zip(parameters, gradients, means, squares, steps, strict=True):
         if step not in corrections:
-            first, second = (
-                call(_ATEN.rsub.Scalar, call(_ATEN.pow.Scalar, beta, _double(step, call)), 1) for beta in (beta1, beta2)
-            )
+            first, second = (_left_of_one(beta, _double(step, call), call) for beta in (beta1, beta2))
             corrections[step] = call(_ATEN.div.Tensor, rate, first), call(_ATEN.sqrt.default, second)
         scaled_rate, root = corrections[step]
         if decay and not decoupled:
@@ -177,6 +176,12 @@ def _sgd(node: fx.Node, call: Call) -> None:
             ahead = call(_ATEN.add.Tensor, g, call(_ATEN.mul.Scalar, velocity, momentum))
             g = ahead if settings["nesterov"] else velocity
         call(_ATEN.copy_.default, w, call(_ATEN.sub.Tensor, w, call(_ATEN.mul.Tensor, g, rate)))
+
+
+def _left_of_one(beta: float, step: fx.Node, call: Call) -> fx.Node:
+    """1 − βᵗ, the power as exp(t ln β): PyTorch's compiler works that out once, a power for every 16 weights."""
+    logarithm = log(beta) if beta else -inf
+    return call(_ATEN.rsub.Scalar, call(_ATEN.exp.default, call(_ATEN.mul.Scalar, step, logarithm)), 1)
 
 
 def _double(node: Any, call: Call) -> fx.Node:

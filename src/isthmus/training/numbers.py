@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import log
 from typing import Any
 
 import torch
@@ -61,8 +60,6 @@ def of_tensors(graph: fx.Graph) -> None:
     """Replace the operations that were given a tensor for a number by those that take one.
 
     A view becomes a reshape where nothing is written through it, since stacked tensors may lie otherwise in memory.
-    A power b^t becomes exp(t log b), which PyTorch's compiler works out once for all that read it, where it works out
-    a power again for every 16 weights.
     """
     written = _written_through(graph)
     for node in list(graph.nodes):
@@ -94,9 +91,6 @@ def of_tensors(graph: fx.Graph) -> None:
             node.target, node.args, node.kwargs = _ATEN.maximum.default, (given["self"], given["min"]), {}
         elif now_tensors and node.target in _TWINS:
             node.target = _TWINS[node.target]
-        elif node.target is _ATEN.pow.Scalar and given["self"] > 0:
-            logarithm = ahead(_ATEN.mul.Scalar, given["exponent"], log(given["self"]))
-            node.target, node.args = _ATEN.exp.default, (logarithm,)
         elif node.target is _ATEN.view.default and node not in written:
             node.target = _ATEN.reshape.default
         elif node.target is torch.ops.prims.convert_element_type.default:
