@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from isthmus import Autoencoder, MLPEncoder
+from isthmus.report import write_report
 from isthmus.report.labels import read_labels
 from isthmus.report.rows import every
 from isthmus.report.subject import Subject
@@ -22,6 +24,15 @@ def test_best_epoch_is_the_one_whose_weights_are_kept(trained):
     model, rows, _ = trained["vanilla"]
     values = [row["val_objective"] for row in model.history_]
     assert Subject(model, rows).best_epoch == values.index(min(values)) + 1
+
+
+def test_after_more_of_partial_fit_the_last_epoch_is_what_the_model_has(tmp_path):
+    rows = np.random.default_rng(0).random((60, 8), dtype=np.float32)
+    model = Autoencoder(latent_dim=2, encoder=MLPEncoder([8]), max_epochs=3, random_state=0).fit(rows)
+    model.partial_fit(rows)
+    assert Subject(model, rows).best_epoch == 4
+    page = write_report(model, rows, tmp_path / "page.html").read_text()
+    assert "No rows were held out at the end" in page
 
 
 def test_penalties_are_those_that_were_fitted(trained):

@@ -229,10 +229,10 @@ class Subject:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch whose weights the model has, from 1: the best of ``monitor``, else the last."""
+        """The epoch whose weights the model has, from 1: the best of ``monitor``; the last where that has no figure."""
         history, monitor = self.line.history_, self.line.get_params(deep=False).get("monitor", "val_objective")
-        if not history or monitor not in history[0]:
-            return len(history)
+        if not history or monitor not in history[-1]:
+            return len(history)  # none were held out, or `partial_fit` went on from there
         figures = np.array([row[monitor] for row in history])
         return 1 + int((-figures if monitor.endswith("bleu") else figures).argmin())
 

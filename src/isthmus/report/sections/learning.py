@@ -31,11 +31,11 @@ def learning(subject: Subject) -> Section | None:
     rates = {row["learning_rate"] for row in history}
     if len(rates) > 1:
         pictures.append(_curve(subject, "learning_rate", None))
-    best, held = subject.best_epoch, f"val_{names[0]}" in history[0]
+    best, held = subject.best_epoch, f"val_{names[0]}" in history[-1]
     said = (
         f"The dotted line is epoch {best}, whose weights were kept."
         if held
-        else "No rows were held out; the last epoch's weights were kept."
+        else "No rows were held out at the end; the last epoch's weights were kept."
     )
     return Section(
         "learning", "Learning curves", [Note(f"Means over rows, penalties before their weight. {said}"), *pictures]
@@ -52,11 +52,11 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
     panel.xaxis.get_major_locator().set_params(integer=True)
     values = [row[name] for row in history]
     panel.plot(epochs, values, color=TRAIN, label="training")
-    if held := f"val_{name}" in history[0]:
-        checked = [row[f"val_{name}"] for row in history]
-        panel.plot(epochs, checked, color=VALIDATION, linestyle=(0, (5, 1.5)), label="validation")
+    checked = {row["epoch"]: row[f"val_{name}"] for row in history if f"val_{name}" in row}
+    if checked:
+        panel.plot(list(checked), list(checked.values()), color=VALIDATION, linestyle=(0, (5, 1.5)), label="validation")
         panel.axvline(subject.best_epoch, color=INK, linestyle=":", linewidth=1.2, label="best epoch")
-        values = values + checked
+        values = [*values, *checked.values()]
     if min(values) > 0 and max(values) > 10 * min(values):
         plain_log(panel)
     if name != "learning_rate":
@@ -65,7 +65,7 @@ def _curve(subject: Subject, name: str, weight: float | None) -> Picture:
     caption = (
         "As the schedule set it."
         if name == "learning_rate"
-        else f"{said}: training{' and validation' if held else ''}."
+        else f"{said}: training{' and validation' if checked else ''}."
     )
     return Picture(f"curve_{name}", figure, alt, caption)
 
