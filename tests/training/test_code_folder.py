@@ -68,6 +68,21 @@ def test_the_variable_of_torch_comes_back(before, monkeypatch, tmp_path):
     assert os.environ.get(VARIABLE) == before
 
 
+def test_code_that_nobody_used_for_a_month_is_removed_and_nothing_else(tmp_path):
+    old, young, other = (tmp_path / name for name in ("0" * 32, "1" * 32, "notes"))
+    for folder in (old, young, other):
+        folder.mkdir()
+        (folder / "file").write_text("code")
+    month = 31 * 24 * 3600
+    for folder in (old, other):
+        os.utime(folder, (folder.stat().st_atime - month, folder.stat().st_mtime - month))
+    with kept_in(str(tmp_path / ("2" * 32))):
+        assert sorted(folder.name for folder in tmp_path.iterdir()) == ["1" * 32, "2" * 32, "notes"]
+    os.utime(young, (young.stat().st_atime - month, young.stat().st_mtime - month))
+    with kept_in(str(young)):
+        assert (young / "file").exists()
+
+
 def broken_where_it_stands(module, inputs, **_):
     """A compiler that reads what was kept."""
     kept = os.path.join(os.environ[VARIABLE], "kept")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from isthmus.training.environment import environment
 __all__ = ["code_folder", "kept_in"]
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+KEPT = 30 * 24 * 3600
+"""Seconds that compiled code stays on disk after it was last read."""
 
 
 def code_folder(graph: fx.Graph, inputs: Sequence[Tensor], settings: Mapping[str, Any]) -> Path:
@@ -41,7 +46,16 @@ def _root() -> Path:
 
 @contextmanager
 def kept_in(folder: str) -> Iterator[None]:
-    """PyTorch's compiler reads and writes there."""
+    """PyTorch's compiler reads and writes there. Code beside it that nobody has used for `KEPT` is removed."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    os.utime(folder)
+    _forget_old(Path(folder).parent)
     with environment(VARIABLE, folder):
         yield
+
+
+def _forget_old(root: Path) -> None:
+    for folder in root.iterdir():
+        with suppress(FileNotFoundError):  # another run was faster
+            if re.fullmatch("[0-9a-f]{32}", folder.name) and time.time() - folder.stat().st_mtime > KEPT:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +20,7 @@ from isthmus.training.environment import environment
 from isthmus.training.loop import Loop
 from isthmus.training.rule import AS_WRITTEN, COMPILED, REPLAYED, Decision
 from isthmus.training.step import Run, compiled_step, eager_step, replayed_step
-from isthmus.training.step_parts import gigaflops, matrix_peak, median_of, operators_of, parts_of
+from isthmus.training.step_parts import ROUNDS, gigaflops, matrix_peak, median_of, operators_of, parts_of
 from isthmus.training.threads import threads
 
 __all__ = ["Profile", "Timing", "profile", "within_fit"]
@@ -92,7 +94,7 @@ def profile(estimator: Any, X: Any, y: Any = None, *, seconds: float = 1.0, comp
     X, y
         As `fit` takes them.
     seconds : float
-        Of each measurement, about.
+        Of each measurement, about. The ways take turns, so that a busy machine slows all of them.
     compile : bool
         Whether to time the compiled step too, whose build may take a minute.
 
@@ -133,7 +135,7 @@ def within_fit(estimator: Any, X: Any, y: Any, measure: Callable[[Loop], Any]) -
 
 
 def _bare(loop: Loop, seconds: float) -> list[Timing]:
-    return [_timing(loop, _fast(loop), torch.get_num_threads(), loop.precision, seconds)]
+    return _timings(loop, [(_fast(loop), torch.get_num_threads(), loop.precision)], seconds)
 
 
 def _fast(loop: Loop) -> str:
@@ -144,13 +146,16 @@ def _fast(loop: Loop) -> str:
 def _measured(loop: Loop, seconds: float, compile: bool, bare: list[Timing]) -> Profile:
     fast, numbers = _fast(loop), sorted({1, min(2, os.cpu_count() or 1), torch.get_num_threads()})
     ways = [AS_WRITTEN] if fast == AS_WRITTEN else [AS_WRITTEN, REPLAYED]
-    timings = [_timing(loop, way, number, loop.precision, seconds) for number in numbers for way in ways]
-    number = min(timings, key=_cost).threads
+    asked = [(way, number, loop.precision) for number in numbers for way in ways]
+    timings = _timings(loop, asked, seconds)
+    first = timings.index(min(timings, key=_cost))
+    more = [asked[first]]
     if loop.precision != "64-true":
-        other = "32-true" if loop.precision == "bf16-mixed" else "bf16-mixed"
-        timings.append(_timing(loop, fast, number, other, seconds))
+        more.append((fast, asked[first][1], "32-true" if loop.precision == "bf16-mixed" else "bf16-mixed"))
     if compile and fast == REPLAYED:
-        timings.append(_timing(loop, COMPILED, number, loop.precision, seconds))
+        more.append((COMPILED, asked[first][1], loop.precision))
+    timings[first], *others = _timings(loop, more, seconds)
+    timings += others
     best = min(timings, key=_cost)
     with threads(best.threads):
         peak, work = matrix_peak(), gigaflops(loop)
@@ -163,20 +168,30 @@ def _cost(timing: Timing) -> float:
     return float("inf") if timing.milliseconds is None else timing.milliseconds
 
 
-def _timing(loop: Loop, way: str, number: int, precision: str, seconds: float) -> Timing:
-    """One way, timed; a way that falls back to another has no time of its own."""
+def _timings(loop: Loop, asked: list[tuple[str, int, str]], seconds: float) -> list[Timing]:
+    """Ways, threads and precisions, timed in turns, so that what else the machine does falls on all of them."""
+    built = [_built(loop, *one) for one in asked]
+    found: list[list[float]] = [[] for _ in asked]
+    for _ in range(ROUNDS):
+        for (run, _, note), times, one in zip(built, found, asked, strict=True):
+            if not note:
+                with threads(one[1]):
+                    times.append(median_of(partial(_step, loop, run), seconds / ROUNDS, least=1))
+    return [
+        Timing(WAYS[way][0], number, precision, keep_freed_memory(), median(times) if times else None, seconds, note)
+        for (way, number, precision), times, (_, seconds, note) in zip(asked, found, built, strict=True)
+    ]
+
+
+def _built(loop: Loop, way: str, number: int, precision: str) -> tuple[Run, float, str]:
+    """A way to take a step, the seconds before its second, and why it fell back to another, if it did."""
     told: list[Decision] = []
-    setting, make = WAYS[way]
     given = (loop.step, loop.optimizer, loop.state.memory, loop.clip_norm, precision)
     with threads(number):
         started = time.perf_counter()
-        run = make(*given) if way == AS_WRITTEN else make(*given, told.append)
+        run = WAYS[way][1](*given) if way == AS_WRITTEN else WAYS[way][1](*given, told.append)
         _step(loop, run)
-        build, milliseconds = time.perf_counter() - started, None
-        if not told:
-            milliseconds = median_of(lambda: _step(loop, run), seconds)
-    note = told[-1].reason if told else ""
-    return Timing(setting, number, precision, keep_freed_memory(), milliseconds, build, note)
+        return run, time.perf_counter() - started, told[-1].reason if told else ""
 
 
 def _step(loop: Loop, run: Run) -> None:

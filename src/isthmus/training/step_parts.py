@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from isthmus.training.loop import Loop
 from isthmus.training.step import autocast, eager_step, gradients_of
 
-__all__ = ["gigaflops", "matrix_peak", "median_of", "operators_of", "parts_of"]
+__all__ = ["ROUNDS", "gigaflops", "matrix_peak", "median_of", "operators_of", "parts_of"]
 
 ROUNDS, TOP = 5, 10
 
@@ -81,11 +81,11 @@ def matrix_peak(clock: Callable[[], float] = time.perf_counter, size: int = 2048
     return 2e-9 * size**3 / min(found)
 
 
-def median_of(run: Callable[[], Any], seconds: float) -> float:
-    """Milliseconds: the median of calls for so many seconds, at least `ROUNDS`."""
+def median_of(run: Callable[[], Any], seconds: float, least: int = ROUNDS) -> float:
+    """Milliseconds: the median of calls for so many seconds, at least ``least``."""
     found: list[float] = []
     ends = time.perf_counter() + seconds
-    while len(found) < ROUNDS or time.perf_counter() < ends:
+    while len(found) < least or time.perf_counter() < ends:
         started = time.perf_counter()
         run()
         found.append(1e3 * (time.perf_counter() - started))
