@@ -97,12 +97,12 @@ def case_of(name: str) -> Case:
     rows = len(seq_speed.batches(data)[0][0])  # whose positions count an end, too
 
     def ours(compile: bool | str) -> Any:
-        made = seq_speed.estimator(kind, data, 10**6, compile=compile)
+        made = seq_speed.estimator(kind, data, 10**6, compile=compile, precision="32-true")
         return made.set_params(batch_tokens=rows * len(data.sources[0]))
 
     return Case(
         lambda compile: _loop(ours, texts[0], compile, texts[1]),
-        lambda epochs, clock: sum(seq_speed.train_by_hand(kind, data, epochs, clock)),
+        lambda epochs, clock: sum(seq_speed.train_by_hand(False, kind, data, epochs, clock)),
     )
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from isthmus import LBFGS, Adam, Autoencoder, ConvEncoder, MLPEncoder, UNetEncoder
+from isthmus import LBFGS, Adam, Autoencoder, ConvEncoder, MLPEncoder, RNNEncoder, TransformerEncoder, UNetEncoder
 from isthmus.training import precision
 from isthmus.training.precision import fitting_precision
+from isthmus.types import Space
 
 
 @pytest.fixture
@@ -21,6 +22,24 @@ def test_wide_convolutions_take_it_and_others_do_not(tiles):
     assert fitting_precision(network(UNetEncoder((16, 32))), "auto", Adam()) == "bf16-mixed"
     assert fitting_precision(network(ConvEncoder((8, 16))), "auto", Adam()) == "32-true"
     assert fitting_precision(network(MLPEncoder((512, 512))), "auto", Adam()) == "32-true"
+
+
+TEXT, SERIES = Space((None,), classes=9), Space((None, 3))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "space", "said"),
+    [
+        (RNNEncoder(128, pool=None), TEXT, "bf16-mixed"),
+        (RNNEncoder(64, pool=None), TEXT, "32-true"),
+        (TransformerEncoder(128, 4, 1), TEXT, "bf16-mixed"),
+        (TransformerEncoder(64, 4, 1), TEXT, "32-true"),
+        (RNNEncoder(128, pool=None), SERIES, "32-true"),
+        (TransformerEncoder(128, 4, 1, positions="learnt"), SERIES, "32-true"),
+    ],
+)
+def test_wide_readers_of_texts_take_it_and_readers_of_series_do_not(encoder, space, said, tiles):
+    assert fitting_precision(encoder.build(space), "auto", Adam()) == said
 
 
 def test_what_is_asked_for_is_what_is_taken(tiles):
