@@ -148,11 +148,18 @@ class Augmentation(Part):
 class Corruption(Part):
     """Damages what the encoder sees; the target stays whole.
 
-    ``hidden_only`` says that the loss counts what it hid alone.
+    ``hidden_only`` says that the loss counts what it hid alone; ``real_only`` that it takes no classes.
     """
 
     kind = "corruption"
     hidden_only: bool = False
+    real_only: ClassVar[bool] = False
+
+    def build(self, space: Space) -> Self:
+        super().build(space)
+        if self.real_only and built(self).classes is not None:
+            raise ShapeError(f"{self.part_name()} needs real numbers; TokenMasking and TokenDropout take classes")
+        return self
 
     @abstractmethod
     def forward(self, seen: Seen, noise: Noise = torch.randn_like) -> Seen: ...

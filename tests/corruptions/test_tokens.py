@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isthmus.corruptions import TokenDropout, TokenMasking
+from isthmus import DenoisingAutoencoder
+from isthmus.corruptions import GaussianNoise, Masking, SaltAndPepper, TokenDropout, TokenMasking
 from isthmus.encoders import RNNEncoder
 from isthmus.errors import ParameterError, ShapeError
 from isthmus.types import Bypass, Seen, Space
@@ -84,3 +85,11 @@ def test_refused(corruption):
     with pytest.raises(ParameterError, match="p must be"):
         corruption(1.0).check()
     assert corruption(0.0).build(WORDS)(given := seen(3)) is given
+
+
+@pytest.mark.parametrize(
+    "corruption", [GaussianNoise(), GaussianNoise((0.1, 0.2)), Masking(), SaltAndPepper()], ids=repr
+)
+def test_noise_for_numbers_is_refused_for_texts(corruption):
+    with pytest.raises(ShapeError, match="needs real numbers; TokenMasking and TokenDropout take classes"):
+        DenoisingAutoencoder(corruption=corruption, max_epochs=1).fit(["a b", "b a"] * 4)

@@ -209,6 +209,7 @@ def test_refused_before_training(arguments, data, kind, complaint):
         (lambda model: model.predict(TEST, beam_size=2, temperature=1.0), "beam_size must be 1"),
         (lambda model: model.predict(TEST, temperature=0), "temperature must be"),
         (lambda model: model.predict(TEST, top_p=2.0), "top_p must be"),
+        (lambda model: model.predict(TEST, beam_size=2, length_penalty=1e6), r"length_penalty must be a number in \[0"),
         (lambda model: model.predict(TEST, top_k=2), "temperature must be given with top_k=2"),
         (lambda model: model.predict(TEST, lengths=2), "lengths is for series"),
         (lambda model: model.predict([1.0, 2.0]), r"X\[0\] must be a text, got float"),

@@ -122,6 +122,8 @@ def test_draws_have_the_probabilities():
         ({"top_k": 2}, 2),
         ({"top_p": 0.8}, 2),
         ({"top_p": 0.1}, 1),
+        ({"top_p": 1e-300}, 1),  # each is 0 in 32 bits
+        ({"temperature": 1e-300}, 1),
     ):
         p = (logits[0].double() / arguments.get("temperature", 1.0)).softmax(-1)
         p[kept:] = 0

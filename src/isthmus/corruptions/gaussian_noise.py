@@ -32,6 +32,7 @@ class GaussianNoise(Corruption):
     """
 
     formula: ClassVar[str] = "x̃ = x + std ε,  ε ~ N(0, I)"
+    real_only: ClassVar[bool] = True
     allowed: ClassVar = {"std": either(number(0), rising)}
 
     def __init__(self, std: float | Sequence[float] = 0.5) -> None:

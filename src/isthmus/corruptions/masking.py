@@ -27,6 +27,7 @@ class Masking(Corruption):
     """
 
     formula: ClassVar[str] = "x̃ᵢ = 0 with probability p, else xᵢ"
+    real_only: ClassVar[bool] = True
     allowed: ClassVar = {"p": number(0, 1, open_high=True)}
 
     def __init__(self, p: float = 0.25) -> None:

@@ -26,6 +26,7 @@ class SaltAndPepper(Corruption):
     """
 
     formula: ClassVar[str] = "x̃ᵢ = low or high, each with probability p/2, else xᵢ"
+    real_only: ClassVar[bool] = True
     allowed: ClassVar = {"p": number(0, 1, open_high=True), "low": number(), "high": number()}
 
     def __init__(self, p: float = 0.25, low: float = 0.0, high: float = 1.0) -> None:

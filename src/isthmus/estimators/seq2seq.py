@@ -310,7 +310,7 @@ class Seq2Seq(TextPairs, Forecasting):
         n_best : int
             Of texts: more than 1 gives a list of so many a source, best first; at most ``beam_size``.
         length_penalty : float
-            As in `isthmus.nn.decoding.beam_search`.
+            As in `isthmus.nn.decoding.beam_search`, from 0 to 10.
         max_length : int, optional
             Pieces of a text at most, or steps of a series; None: ``max_length_``.
         lengths : int or array of shape (n,), optional

@@ -29,7 +29,7 @@ __all__ = ["TextPairs"]
 WRITING = {
     "beam_size": integer(1),
     "n_best": integer(1),
-    "length_penalty": number(0),
+    "length_penalty": number(0, 10),
     "max_length": optional(integer(1)),
     "temperature": optional(number(0, open_low=True)),
     "top_k": optional(integer(1)),

@@ -42,12 +42,14 @@ def drawn(
     """
 
     def choose(logits: Tensor) -> Tensor:
-        p, order = (logits.float() / temperature).softmax(-1).sort(-1, descending=True)
+        wanted = logits.cpu().double()  # where the generator is, and neither temperature nor top_p is rounded to 0
+        below = wanted - wanted.max(-1, keepdim=True).values
+        p, order = (below / temperature).softmax(-1).sort(-1, descending=True)
         if top_k is not None:
             p[:, top_k:] = 0
         p = torch.where(p.cumsum(-1) - p < top_p, p, 0.0)
-        rank = torch.multinomial(p, 1, generator=generator)
-        return order.gather(1, rank).squeeze(1)
+        rank = torch.multinomial(p.float(), 1, generator=generator)
+        return order.gather(1, rank).squeeze(1).to(logits.device)
 
     return choose
 
