@@ -167,6 +167,27 @@ def test_a_tokenizer_of_ones_own(tmp_path):
         model.save(tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("ids", "size", "complaint"),
+    [
+        ([[27]] * 2, 27, "from 0 to 26, a list a text, got 27 to 27"),
+        ([[-1]] * 2, 27, "got -1 to -1"),
+        ([[1.5]] * 2, 27, "got 1.5"),
+        ([["a"]] * 2, 27, "got 'a'"),
+        ([[[1], [2]]] * 2, 27, r"got \[1\]"),
+        ([[1]], 27, "got 1 lists of 2 texts"),
+        (None, 27, "tokenizer must give whole numbers from 0 to 26"),
+        ([[1]] * 2, "27", "as vocabulary_size a whole number of at least 1, got '27'"),
+        ([[1]] * 2, 0, "at least 1, got 0"),
+    ],
+)
+def test_a_tokenizer_that_gives_something_else_is_refused(ids, size, complaint, monkeypatch):
+    monkeypatch.setattr(Letters, "encode", lambda self, texts: ids)
+    monkeypatch.setattr(Letters, "vocabulary_size", size)
+    with pytest.raises(ParameterError, match=complaint):
+        small(tokenizer=Letters()).fit(["a", "b"], ["b", "a"])
+
+
 def test_validation_data_and_weights():
     model = small(patience=1).fit(TRAIN, TURNED, validation_data=(TEST, TEST), sample_weight=np.ones(len(TRAIN)))
     assert "val_loss" in model.history_[0]

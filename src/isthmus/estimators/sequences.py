@@ -15,6 +15,7 @@ from torch import Tensor
 
 from isthmus import spec
 from isthmus.adapters import SUFFIXES
+from isthmus.checks import integer
 from isthmus.errors import DataError, ParameterError
 from isthmus.images import SUFFIXES as IMAGE_SUFFIXES
 from isthmus.part import Encoder
@@ -169,16 +170,29 @@ def made_tokenizer(given: Any, texts: list[str], vocabulary_size: int | None = N
             f"tokenizer must be one of {list(TOKENIZERS)} or have encode, decode and vocabulary_size, "
             f"got {type(given).__name__}"
         )
+    if (allowed := integer(1)(given.vocabulary_size)) is not None:
+        raise ParameterError(f"tokenizer must have as vocabulary_size {allowed}, got {given.vocabulary_size!r:.60}")
     return given
 
 
 def padded_texts(texts: Sequence[str], tokenizer: Tokenizer, least: int = 0) -> tuple[Tensor, Tensor]:
     """Ids ``(n, T)``, 0 where there are none, and where there are some; at least so many a row."""
-    ids = [[*row, *[0] * (least - len(row))] for row in tokenizer.encode(texts)]
+    allowed = f"tokenizer must give whole numbers from 0 to {tokenizer.vocabulary_size - 1}, a list a text"
+    try:
+        ids = [[*row, *[0] * (least - len(row))] for row in tokenizer.encode(texts)]
+        every = np.array([number for row in ids for number in row])
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{allowed}: {error}") from error
+    if len(ids) != len(texts):
+        raise ParameterError(f"{allowed}, got {len(ids)} lists of {len(texts)} texts")
+    if every.size and (every.ndim > 1 or every.dtype.kind not in "iu"):
+        raise ParameterError(f"{allowed}, got {every.tolist()[0]!r:.60}")
+    if every.size and (every.min() < 0 or every.max() >= tokenizer.vocabulary_size):
+        raise ParameterError(f"{allowed}, got {every.min()} to {every.max()}")
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
     mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
     padded = np.zeros(mask.shape, dtype=np.int64)
-    padded[mask] = [number for row in ids for number in row]
+    padded[mask] = every
     return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
