@@ -73,7 +73,8 @@ def _read_path(given: str, name: str) -> Any:
             mapped = os.name == "posix"  # Windows does not let a file go that is mapped
             return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         if path.suffix == ".txt":
-            return path.read_text(encoding="utf-8").splitlines()
+            with path.open(encoding="utf-8-sig") as lines:  # no other sign ends a line, as str.splitlines has it
+                return [line.removesuffix("\n") for line in lines]
         try:
             import pandas as pd
         except ImportError as error:
@@ -81,6 +82,8 @@ def _read_path(given: str, name: str) -> Any:
         frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
         if key and key not in frame.columns:
             raise DataError(f"{name}: {path} has no column {key!r}; it has {list(frame.columns)}")
+        if key and path.suffix == ".csv" and any(isinstance(item, str) for item in frame[key]):
+            return pd.read_csv(path, dtype=str, keep_default_na=False)[key]  # "null" and "" are texts, too
         return frame[key] if key else frame
     except DataError:
         raise
