@@ -86,6 +86,12 @@ def test_labels_of_series_are_texts():
     assert np.mean([one == label for one, label in zip(found, labels, strict=True)]) > 0.9
 
 
+def test_a_table_of_numbers_is_a_row_a_series():
+    rows = np.random.default_rng(0).normal(size=(20, 5))
+    table = pytest.importorskip("pandas").DataFrame(rows)
+    assert small(max_epochs=1).fit(table, table).predict(table).shape == (20, 5)
+
+
 def test_a_column_of_series():
     column = np.empty(60, dtype=object)
     column[:] = SERIES[:60]
@@ -96,6 +102,20 @@ def test_a_column_of_series():
 REFUSED = {
     "numbers": (lambda: small().fit(SERIES, np.arange(300)), "y must hold a text or a series a source, got numbers"),
     "numbers in a list": (lambda: small().fit(WORDS, [1.0] * 300), r"np.reshape\(y, \(-1, 1\)\) are one step each"),
+    "numbers as sources": (
+        lambda: small().fit(np.arange(300), WORDS),
+        r"X must hold a text or a series a source.*list\(map\(str, X\)\) texts",
+    ),
+    "lists of words": (
+        lambda: small().fit([["a", "b"], ["c"]], ["a", "b"]),
+        r"X\[0\] must be numbers or one text.*' '.join",
+    ),
+    "bytes": (lambda: small().fit([b"a", b"b"], WORDS[:2]), r"X\[0\] must be a text, got bytes: b'a'"),
+    "bytes in an array": (lambda: small().fit(SERIES[:2], np.array([b"a", b"b"])), r"y\[0\] must be a text, got bytes"),
+    "a table of texts": (
+        lambda: small().fit(pytest.importorskip("pandas").DataFrame({"said": WORDS}), WORDS),
+        r"X must be a list of texts or one column of them, got a table: X\['said'\]",
+    ),
     "too few texts": (lambda: small().fit(SERIES, WORDS[1:]), "y must have a text for each of the 300 of X, got 299"),
     "too few series": (lambda: small().fit(WORDS, SERIES[1:]), "y must have a series for each of the 300 of X"),
     "no targets": (lambda: small().fit(SERIES), "y must be the target series"),

@@ -17,6 +17,7 @@ from isthmus import (
     SparseAutoencoder,
     TransformerEncoder,
     VariationalAutoencoder,
+    adapters,
 )
 from isthmus.errors import DataError, IsthmusError
 from isthmus.estimators.inference import _chunk_end
@@ -211,6 +212,13 @@ REFUSED = {
     "no rows": (lambda: fitted_on(None), "list of series, got NoneType"),
     "one text": (lambda: Autoencoder(random_state=0).fit(["a"]), "at least 2 texts"),
     "no text": (lambda: Autoencoder(max_epochs=1).fit(TEXTS).transform(["a", 3]), r"X\[1\] must be a text"),
+    "None in texts": (lambda: Autoencoder().fit(["a", None, "b"]), r"X\[1\] must be a text, got NoneType"),
+    "a number in texts": (lambda: Autoencoder().fit(["a", 3, "b"]), r"X\[1\] must be a text, got int"),
+    "bytes for texts": (lambda: Autoencoder().fit([b"a", b"b"]), r"X\[0\] must be a text, got bytes"),
+    "NaN in texts": (
+        lambda: Autoencoder().fit(pytest.importorskip("pandas").Series(["a", np.nan])),
+        r"X\[1\] must be a text, got float: nan",
+    ),
     "tokenizer": (lambda: Autoencoder(tokenizer="letters").fit(TEXTS), "tokenizer must be"),
     "other width": (lambda: fitted_on(waves()).transform([np.ones((3, 5))]), r"series of shape \(T, 2\)"),
     "lengths": (lambda: fitted_on(waves()).inverse_transform(np.ones((2, 4)), [3]), "lengths must be"),
@@ -271,6 +279,16 @@ def test_texts_from_files_and_columns(tmp_path):
         np.testing.assert_array_equal(codes[0], other)
     with pytest.raises(DataError, match="has no column 'text'; it has"):
         Autoencoder(**SMALL).fit(f"{tmp_path}/a.csv:text")
+
+
+def test_texts_that_look_like_something_else(tmp_path):
+    pytest.importorskip("pandas")
+    texts = ["null", "", "NA", "7", "a\u2028b\x85c\x0cd", "e"]
+    (tmp_path / "a.txt").write_bytes(("\ufeff" + "".join(f"{text}\r\n" for text in texts)).encode())
+    (tmp_path / "a.csv").write_bytes(("id,said\n" + "".join(f"{i},{text}\n" for i, text in enumerate(texts))).encode())
+    assert adapters.read(tmp_path / "a.txt") == texts
+    assert adapters.read(f"{tmp_path}/a.csv:said").tolist() == texts
+    assert adapters.read(f"{tmp_path}/a.csv:id").tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_table_of_hugging_face_is_a_frame():

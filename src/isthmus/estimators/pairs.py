@@ -129,4 +129,11 @@ def read_side(data: Any, name: str) -> Any:
     """Sources or targets, read if they are a path; `DataError` where they are one text, which is no path."""
     if isinstance(data, str) and not os.path.exists(data) and not any(ending in data.lower() for ending in FILES):
         raise DataError(f"{name} must be a list of texts, or a path, got one text, {data!r:.60}")
-    return adapters.read(data, name)
+    given = adapters.read(data, name)
+    for column in getattr(given, "columns", ()):
+        if is_text(given[column]):
+            raise DataError(
+                f"{name} must be a list of texts or one column of them, got a table: {name}[{column!r}] or, of a file, "
+                f"'file.csv:{column}'"
+            )
+    return given

@@ -35,7 +35,7 @@ __all__ = [
 
 FILES = (*SUFFIXES, *IMAGE_SUFFIXES)
 """Endings of names that are files, and no texts."""
-TEXTS = ("<u", "str", "object", "utf8", "categor")
+TEXTS = ("<u", "|s", "str", "large_str", "object", "utf8", "categor", "enum")
 """Beginnings of the names of types of numpy, pandas and polars."""
 FEWEST, MOST = 1, 2**24
 """Positions of a series."""
@@ -47,10 +47,10 @@ def layout_of(data: Any, encoder: Any) -> str:
     An encoder of sequences reads series; with ``encoder="auto"`` a list of texts is texts, and a list of arrays
     is series where they are ``(T,)``, or, of real numbers, ``(T, D)`` with one D and several T.
     """
-    if hasattr(data, "dtype") and np.ndim(data) == 1 and np.asarray(data).dtype.kind in "OUT":
+    if hasattr(data, "dtype") and np.ndim(data) == 1 and np.asarray(data).dtype.kind in "OSUT":
         data = np.asarray(data).tolist()  # a column
-    if isinstance(data, (list, tuple)) and data and all(isinstance(item, str) for item in data):
-        return "rows" if all(item.lower().endswith(FILES) for item in data) else "texts"
+    if isinstance(data, (list, tuple)) and any(isinstance(item, (str, bytes)) for item in data):
+        return "rows" if all(str(item).lower().endswith(FILES) for item in data) else "texts"
     if encoder is None:
         return "rows"
     if encoder != "auto":
@@ -89,6 +89,8 @@ def series(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None, bool]:
         if array.ndim not in (2, 3) or 0 in array.shape:
             raise DataError(f"{name} must be (n, T, D) or (n, T), got shape {array.shape}")
         return (array[..., np.newaxis] if array.ndim == 2 else array), None, array.ndim == 2
+    if isinstance(data[0], (list, tuple)) and data[0] and isinstance(data[0][0], str):
+        raise DataError(f"{name}[0] must be numbers or one text, got words: ' '.join({name}[0]) makes them one")
     arrays = [numbers_of(item, f"{name}[{i}]") for i, item in enumerate(data)]
     first = arrays[0]
     for i, array in enumerate(arrays):
@@ -156,7 +158,7 @@ def is_text(data: Any) -> bool:
     dtype = str(getattr(data, "dtype", "object")).lower()
     if hasattr(data, "columns") or not hasattr(data, "__len__") or not dtype.startswith(TEXTS):
         return False
-    return dtype != "object" or len(data) == 0 or any(isinstance(item, str) for item in data)
+    return dtype != "object" or len(data) == 0 or any(isinstance(item, (str, bytes)) for item in data)
 
 
 def made_tokenizer(given: Any, texts: list[str], vocabulary_size: int | None = None, lower: bool = False) -> Any:

@@ -34,13 +34,12 @@ class SeriesPairs(Pairs):
 
     def _series_sources(self, X: Any, reset: bool = False, name: str = "X") -> tuple[Tensor, Tensor | None]:
         """As numbers ``(n, T, D)``, padded at the end, with a mask where lengths differ."""
+        if reset:
+            refuse_numbers(X, name)
         return self._read_series(X, reset, name)
 
     def _series_targets(self, y: Any, reset: bool) -> tuple[Tensor, Tensor | None]:
-        if hasattr(y, "__iter__") and isinstance(next(iter(y), None), (int, float, np.number)):
-            raise DataError(
-                "y must hold a text or a series a source, got numbers: np.reshape(y, (-1, 1)) are one step each"
-            )
+        refuse_numbers(y, "y")
         array, mask, flat = series(y, "y")
         target = adapters.to_tensor(array if array.dtype.kind == "f" else array.astype(np.float64))
         y_mask = None if mask is None else torch.from_numpy(mask)
@@ -150,6 +149,16 @@ class SeriesPairs(Pairs):
                     score += self.target_scaler_.log_volume(batch.y, batch.y_mask)
                 results[index] = score
         return results.numpy()
+
+
+def refuse_numbers(data: Any, name: str) -> None:
+    """Raise `DataError` where a number stands for each sequence."""
+    frame = hasattr(data, "columns")  # which goes through their names
+    if not frame and hasattr(data, "__iter__") and isinstance(next(iter(data), None), (int, float, np.number)):
+        raise DataError(
+            f"{name} must hold a text or a series a source, got numbers: np.reshape({name}, (-1, 1)) are one step "
+            f"each, list(map(str, {name})) texts"
+        )
 
 
 def outputs_of(
