@@ -516,6 +516,10 @@ def test_texts_in_and_texts_out(tmp_path):
     run("predict", pairs, source, "--out", tmp_path / "written.txt")
     written = (tmp_path / "written.txt").read_text(encoding="utf-8").splitlines()
     assert written == [" ".join(text.splitlines()) for text in isthmus.load(pairs).predict(texts)]
+    wanted = isthmus.load(pairs).score(texts, target.read_text(encoding="utf-8").splitlines())
+    assert float(run("score", pairs, source, "--target", target).stdout) == pytest.approx(wanted, rel=1e-7)
+    fails("score", pairs, source, saying="y must be the target texts, one a source")
+    fails("score", model, source, "--target", target, saying="--target: VariationalAutoencoder scores DATA alone")
 
 
 def test_a_forecast(tmp_path):
@@ -525,6 +529,10 @@ def test_a_forecast(tmp_path):
     run("fit", "seq2seq", source, *quick, "--out", model)
     run("predict", model, source, "--out", tmp_path / "next.npy")
     assert np.load(tmp_path / "next.npy").shape == (5,)
+    pd.DataFrame({"load": np.sin(np.arange(200) / 5)}).to_csv(tmp_path / "wave.csv", index=False)
+    run("fit", "seq2seq", tmp_path / "wave.csv", *quick, "--out", tmp_path / "named")
+    run("predict", tmp_path / "named", tmp_path / "wave.csv", "--out", tmp_path / "next.csv")
+    assert list(pd.read_csv(tmp_path / "next.csv").columns) == ["load"]
     run("report", model, source, "--out", tmp_path / "page.html")
     assert "The last 8 forecasts" in (tmp_path / "page.html").read_text(encoding="utf-8")
 

@@ -9,10 +9,12 @@ import typer
 
 __all__ = ["AsJson", "Data", "Estimator", "Model", "Out", "Overwrite", "Parts", "Settings", "Target"]
 
-DATA_HELP = "The rows: a path ending in .npy, .npz, .csv or .parquet; file.npz:name picks an array."
+DATA_HELP = (
+    "The rows: a path ending in .npy, .npz, .csv, .parquet or .txt; file.npz:array and file.csv:column pick one."
+)
 
 ESTIMATOR_HELP = "The class's name, lower case with underscores: variational_autoencoder. `isthmus list` shows all."
-TARGET_HELP = "The targets: a denoising_autoencoder's clean rows, a segmenter's masks."
+TARGET_HELP = "The targets: a denoising_autoencoder's clean rows, a segmenter's masks, what a seq2_seq shall write."
 SET_HELP = (
     "A parameter, as often as needed: beta=4, encoder=mlp, encoder__hidden_dims=[64,32], "
     "'penalties=[L2Weights(0.001)]'."

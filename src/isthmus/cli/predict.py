@@ -12,8 +12,10 @@ def predict(model: Model, data: Data, out: Out, overwrite: Overwrite = False, pa
 
     An anomaly detector gives 1, or -1 for an outlier; other models may not predict.
     """
-    from isthmus.cli.arrays import check_out, read_rows, write_rows
+    from isthmus.cli.arrays import check_out, columns_of, read_rows, write_rows
     from isthmus.cli.loading import load_for
 
     check_out(out, overwrite)
-    write_rows(load_for(model, "predict", parts).predict(read_rows(data)), out, overwrite, "prediction")
+    estimator, rows = load_for(model, "predict", parts), read_rows(data)
+    made = estimator.predict(rows)
+    write_rows(made, out, overwrite, "prediction", columns_of(estimator, rows, made))

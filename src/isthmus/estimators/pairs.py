@@ -70,7 +70,7 @@ class Pairs(EncoderDecoderEstimator):
         kinds = (is_text(given), is_text(wanted)) if reset else (self._reads_texts, self._writes_texts)
         if wanted is None:
             kind = "texts" if kinds[0 if reset else 1] else "series"
-            raise DataError(f"y must be the target {kind}, one a source: fit(sources, targets)")
+            raise DataError(f"y must be the target {kind}, one a source, as in fit(sources, targets)")
         if reset:
             self._forget()
             self._layout = LAYOUTS[kinds]
