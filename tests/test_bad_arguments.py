@@ -10,7 +10,16 @@ import pytest
 import torch
 from scipy import sparse
 
-from isthmus import Autoencoder, DenoisingAutoencoder, Segmenter, VariationalAutoencoder
+from isthmus import (
+    Autoencoder,
+    DenoisingAutoencoder,
+    EarlyStopping,
+    ScheduledSampling,
+    Segmenter,
+    VariationalAutoencoder,
+    WeightAverage,
+    WeightSchedule,
+)
 from isthmus.errors import IsthmusError
 from isthmus.training.loop import Loop
 
@@ -66,6 +75,13 @@ TRAINING = {
     # set_params
     "parameter unknown": (lambda: Autoencoder().set_params(depth=3), "Autoencoder has no parameter 'depth'; it has"),
     "part unknown": (lambda: Autoencoder().set_params(head__x=3), "Autoencoder has no parameter 'head'; it has"),
+    # callbacks
+    "average of one epoch": (lambda: WeightAverage(1.0), r"WeightAverage: decay must be a number in \[0, 1\), got 1.0"),
+    "average beyond": (lambda: WeightAverage(-1), "WeightAverage: decay must be"),
+    "sampling epochs": (lambda: ScheduledSampling(epochs="2"), "ScheduledSampling: epochs must be a whole number"),
+    "warm-up below zero": (lambda: WeightSchedule(start=-1.0), "WeightSchedule: start must be a number in"),
+    "warm-up of half an epoch": (lambda: WeightSchedule(epochs=0.5), "WeightSchedule: epochs must be a whole number"),
+    "patience zero": (lambda: EarlyStopping(patience=0), "EarlyStopping: patience must be None or a whole number"),
     "callbacks__": (lambda: Autoencoder().set_params(callbacks__x=3), r"callbacks__x: callbacks=\(\) has no"),
 }
 

@@ -263,7 +263,7 @@ def test_tied_weights_are_one_tensor():
             lambda: TransformerEncoder(**SMALL, positions="learnt", max_length=4).build(NUMBERS)(
                 Seen(torch.zeros(1, 5, 3))
             ),
-            "max_length is 4, got a sequence of 5",
+            "max_length .*'learnt' must be at least as long as a sequence, 5 positions, got 4",
         ),
     ],
 )

@@ -57,7 +57,7 @@ def test_rises_over_the_epochs_and_trains():
 
 
 def test_refused_by_name():
-    with pytest.raises(ParameterError, match="end must be from 0 to 1, got 1"):
+    with pytest.raises(ParameterError, match=r"end must be a number in \[0, 1\], got 1"):
         ScheduledSampling(1.5)
     model = Autoencoder(max_epochs=1, callbacks=[ScheduledSampling()])
     with pytest.raises(ParameterError, match="must generate step by step, got MLPDecoder"):

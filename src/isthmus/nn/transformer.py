@@ -254,7 +254,10 @@ class Positions(nn.Module):
             return x
         if self.kind == "learnt":
             if (room := self.table.num_embeddings) < positions.shape[-1]:
-                raise ShapeError(f"max_length is {room}, got a sequence of {positions.shape[-1]} positions")
+                raise ShapeError(
+                    f"max_length of a Transformer with positions='learnt' must be at least as long as a sequence, "
+                    f"{positions.shape[-1]} positions, got {room}"
+                )
             return x + self.table(positions)
         return x + sinusoids(positions, self.d_model).to(x.dtype)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from isthmus.checks import check_parameters, integer, number, optional
 from isthmus.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, monitor: str = "val_objective", patience: int | None = 20) -> None:
+        check_parameters("EarlyStopping", {"patience": patience}, {"patience": optional(integer(1))})
         self.monitor = monitor
         self.patience = patience
 
@@ -105,6 +107,8 @@ class WeightSchedule(Callback):
     changes_weights = True
 
     def __init__(self, penalty: str = "kl_prior", start: float = 0.0, epochs: int = 10) -> None:
+        allowed = {"start": number(0), "epochs": integer(0)}
+        check_parameters("WeightSchedule", {"start": start, "epochs": epochs}, allowed)
         self.penalty = penalty
         self.start = start
         self.epochs = epochs
@@ -135,8 +139,8 @@ class ScheduledSampling(Callback):
     changes_weights = True
 
     def __init__(self, end: float = 0.25, epochs: int = 10) -> None:
-        if not 0 <= end <= 1:
-            raise ParameterError(f"ScheduledSampling: end must be from 0 to 1, got {end!r}")
+        allowed = {"end": number(0, 1), "epochs": integer(0)}
+        check_parameters("ScheduledSampling", {"end": end, "epochs": epochs}, allowed)
         self.end = end
         self.epochs = epochs
 
@@ -161,6 +165,7 @@ class WeightAverage(Callback):
     changes_weights = True
 
     def __init__(self, decay: float = 0.9) -> None:
+        check_parameters("WeightAverage", {"decay": decay}, {"decay": number(0, 1, open_high=True)})
         self.decay = decay
         self.weights: dict[str, Tensor] = {}
 
