@@ -94,18 +94,28 @@ def test_a_frame_keeps_its_names_and_its_index():
     assert found.index.equals(index)
 
 
+def framed(names):
+    return pd.DataFrame(pulse(100, 50, 2), columns=list(names))
+
+
 REFUSED = {
     "too short": (lambda: AnomalyDetector(window=50).fit(np.ones(40)), "at least window=50 time steps, got 40"),
     "window of 1": (lambda: AnomalyDetector(window=1).fit(np.ones(40)), "window must be"),
     "stride of 0": (lambda: AnomalyDetector(window=4, stride=0).fit(np.ones(40)), "stride must be"),
     "weights": (lambda: AnomalyDetector(window=4).fit(np.ones(40), sample_weight=np.ones(40)), "sample_weight must be"),
     "cube": (lambda: AnomalyDetector(window=4).fit(np.ones((40, 2, 2))), "one series of numbers"),
-    "words": (lambda: AnomalyDetector(window=4).fit(np.array(["a"] * 40)), "one series of numbers"),
+    "words": (lambda: AnomalyDetector(window=4).fit(np.array(["a"] * 40)), "X must hold numbers"),
+    "several": (lambda: AnomalyDetector(window=4).fit([[1.0, 2.0], [3.0]]), "X must be one array of numbers"),
+    "nothing": (lambda: AnomalyDetector(window=4).fit(np.ones(0)), r"X must be one series of numbers.*\(0,\)"),
     "none": (lambda: AnomalyDetector(window=4).fit(None), "one series"),
-    "NaN": (lambda: AnomalyDetector(window=4).fit(np.r_[np.ones(40), np.nan]), "must be finite, got NaN"),
+    "NaN": (lambda: AnomalyDetector(window=4).fit(np.r_[np.ones(40), np.nan]), "X must be finite, got NaN"),
     "columns": (
         lambda: AnomalyDetector(window=8, random_state=0).fit(pulse(100, 50)).score_samples(pulse(100, 50, 2)),
         "X must have 1 columns",
+    ),
+    "columns in another order": (
+        lambda: AnomalyDetector(window=8, random_state=0).fit(framed("ab")).score_samples(framed("ba")),
+        r"X must have the columns \['a', 'b'\], got \['b', 'a'\]",
     ),
 }
 

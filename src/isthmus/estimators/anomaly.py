@@ -77,6 +77,8 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
     center_ : array
         The medians of the training columns, a row from which `explain` sets out; of series, of their channels over
         all steps. Texts have none.
+    columns_ : list of str or None
+        With ``window``, of the frame that was read.
 
     Examples
     --------
@@ -240,10 +242,15 @@ class AnomalyDetector(Saving, Exporting, Reporting, OutlierMixin, Inputs, BaseEs
         starts = starts_of(len(array), width, self.stride)
         rows = cut(array, starts, width)
         n_columns = array.shape[1]
-        if not reset:
+        columns = [str(column) for column in given.columns] if hasattr(given, "columns") else None
+        if reset:
+            self.columns_ = columns
+        else:
             known = self.center_.shape[-1] if self._layout == "series" else self.center_.size // width
             if n_columns != known:
                 raise DataError(f"X must have {known} columns, as in training, got {n_columns}")
+            if None not in (columns, wanted := getattr(self, "columns_", None)) and columns != wanted:
+                raise DataError(f"X must have the columns {wanted}, got {columns}")
         dims, flat = self._dims(), np.ndim(given) == 1
         sequences = layout_of(rows, self._encoder_given()) == "series"
 

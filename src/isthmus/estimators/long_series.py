@@ -8,7 +8,7 @@ import numpy as np
 
 from isthmus import adapters
 from isthmus.errors import DataError
-from isthmus.estimators.sequences import series
+from isthmus.estimators.sequences import numbers_of
 
 __all__ = ["by_step", "long_series", "starts_of"]
 
@@ -18,10 +18,10 @@ def long_series(data: Any, width: int, name: str = "X") -> np.ndarray:
     given = adapters.read(data, name)
     if given is None or isinstance(given, str) or not hasattr(given, "__len__"):
         raise DataError(f"{name} must be one series, (T,) or (T, D), got {type(given).__name__}")
-    array = np.asarray(given)
-    if array.ndim not in (1, 2) or array.dtype.kind not in "biufO":
+    array = numbers_of(given, name)
+    if array.ndim not in (1, 2) or 0 in array.shape:
         raise DataError(f"{name} must be one series of numbers, (T,) or (T, D), got {array.dtype} {array.shape}")
-    (array,), _, _ = series([array], name)
+    array = array.reshape(len(array), -1)
     if len(array) < width:
         raise DataError(f"{name} must have at least window={width} time steps, got {len(array)}")
     return array.astype(np.float32 if array.dtype.itemsize < 4 else array.dtype)
