@@ -72,12 +72,14 @@ class TextTokenizer:
         pieces = self.kind == "bpe"
         made = Made(models.BPE(unk_token=UNKNOWN) if pieces else models.WordLevel(unk_token=UNKNOWN))
         normal: list[Any] = [normalizers.NFC(), *([normalizers.Lowercase()] if self.lower else [])]
+        if self.kind != "char":  # Metaspace itself would add no mark before a space
+            normal += [normalizers.Replace(" ", "▁"), normalizers.Prepend("▁")]
         made.normalizer = normalizers.Sequence(normal)
         if self.kind == "char":
             made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
             made.decoder = decoders.Fuse()
         else:
-            spaces = pre_tokenizers.Metaspace()
+            spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
             made.pre_tokenizer = pre_tokenizers.Sequence([spaces, pre_tokenizers.Punctuation()])
             made.decoder = decoders.Metaspace()
         size = self.limit or (8000 if pieces else 2**31 - 1)
