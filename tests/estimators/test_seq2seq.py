@@ -291,6 +291,10 @@ def test_more_bleu_is_better():
         ({"validation_metrics": ["rouge"]}, "validation_metrics must be a list of error_rate, text_error, bleu"),
         ({"validation_metrics": "bleu"}, "validation_metrics must be a list"),
         ({"monitor": "val_bleu"}, "monitor must be one of"),
+        (
+            {"monitor": "val_bleu", "validation_metrics": ["bleu"], "validation_fraction": 0.0},
+            "got 'val_bleu'; no rows were held out, see validation_data",
+        ),
     ],
 )
 def test_metrics_refused_by_name(arguments, message):

@@ -394,7 +394,8 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
         validated = [] if held is None else [f"val_{name}" for name in [*terms, *self._decoded_metrics()]]
         known = [*terms, "learning_rate", "seconds", *validated]
         if self.monitor not in known and not (held is None and self.monitor == "val_objective"):
-            raise ParameterError(f"monitor must be one of {known}, got {self.monitor!r}")
+            why = "; no rows were held out, see validation_data" if held is None else ""
+            raise ParameterError(f"monitor must be one of {known}, got {self.monitor!r}{why}")
 
     def _close(self, loop: Loop) -> None:
         state = loop.state
