@@ -533,6 +533,14 @@ BEFORE = {
     "four axes": (small(), (np.ones((2, 3, 4, 5)),), {}, DataError, "X must be one series"),
     "widths": (small(), ([np.ones((50, 2)), np.ones((50, 3))],), {}, DataError, r"X\[1\] must be as wide as X\[0\]"),
     "gap": (small(), (uneven,), {}, DataError, "X must have an index whose frequency can be inferred"),
+    "one label for all": (small(), (lambda: daily().set_axis([5] * 400),), {}, DataError, "X must have an index of"),
+    "dates as text": (
+        small(),
+        (lambda: daily().set_axis(daily().index.astype(str)),),
+        {},
+        DataError,
+        r"X must have an index of times .* pandas.to_datetime\(X.index\) reads dates",
+    ),
     "labels": (small(), (named,), {}, DataError, "X must have an index of times or of whole numbers"),
     "times in a column": (small(), (dated,), {}, DataError, r"X must have its times as index, got a column 'when'"),
     "exogenous short": (

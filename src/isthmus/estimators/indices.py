@@ -42,10 +42,10 @@ def frequency(index: Any, name: str) -> str | None:
             )
         return str(getattr(found, "freqstr", found))
     steps = np.diff(np.asarray(index)) if pd.api.types.is_integer_dtype(index.dtype) else np.arange(2)
-    if len(set(steps.tolist())) > 1:
+    if len(set(steps.tolist())) > 1 or 0 in steps:
         raise DataError(
             f"{name} must have an index of times or of whole numbers, one step apart, got {index.dtype}; "
-            f"{name}.reset_index(drop=True) counts from 0"
+            f"pandas.to_datetime({name}.index) reads dates, {name}.reset_index(drop=True) counts from 0"
         )
     return ""
 
