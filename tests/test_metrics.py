@@ -241,7 +241,13 @@ def test_edits_are_as_many_as_the_distance():
 
 @pytest.mark.parametrize(
     ("pair", "complaint"),
-    [(("ab", ["ab"]), "a text and 1"), ((["ab"], []), "got 1 and 0"), (([""], ["a"]), "at least one piece")],
+    [
+        (("ab", ["ab"]), "a text and list"),
+        ((["ab"], []), "got 1 and 0"),
+        (([""], ["a"]), "at least one piece"),
+        ((iter(["ab"]), ["ab"]), "got list_iterator and list"),
+        ((["ab"], [None]), r"found\[0\] must be a text or a list of pieces, got NoneType"),
+    ],
 )
 def test_texts_that_cannot_be_held_together(pair, complaint):
     with pytest.raises(DataError, match=complaint):

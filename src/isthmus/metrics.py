@@ -7,7 +7,7 @@ the pieces of all texts, as is usual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -172,9 +172,17 @@ def error_rate(references: Sequence[Sequence[Any]], found: Sequence[Sequence[Any
     references, found : list of sequences
         Pieces of each text, such as ``"HH AH L OW".split()``.
     """
-    if isinstance(references, str) or isinstance(found, str) or len(references) != len(found):
-        sizes = " and ".join("a text" if isinstance(given, str) else str(len(given)) for given in (references, found))
+    named = {"references": references, "found": found}
+    if not all(isinstance(given, Sized) and not isinstance(given, str) for given in named.values()):
+        kinds = " and ".join("a text" if isinstance(given, str) else type(given).__name__ for given in named.values())
+        raise DataError(f"references and found must be lists of equally many sequences, got {kinds}")
+    if len(references) != len(found):
+        sizes = f"{len(references)} and {len(found)}"
         raise DataError(f"references and found must be lists of equally many sequences, got {sizes}")
+    for name, given in named.items():
+        for i, one in enumerate(given):
+            if not isinstance(one, Sized):
+                raise DataError(f"{name}[{i}] must be a text or a list of pieces, got {type(one).__name__}")
     pieces = sum(map(len, references))
     if not pieces:
         raise DataError("references must hold at least one piece, got none")
