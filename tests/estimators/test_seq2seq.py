@@ -243,6 +243,7 @@ def test_refused_before_training(arguments, data, kind, complaint):
         (lambda model: model.score_samples(TEST), "y must be the target texts"),
         (lambda model: model.reconstruct(TEST), "reconstruct needs an autoencoder"),
         (lambda model: model.inverse_transform(TEST), "inverse_transform needs an autoencoder"),
+        (lambda model: model.sample(2), "sample needs an autoencoder"),
     ],
 )
 def test_refused_after_training(fitted, call, complaint):

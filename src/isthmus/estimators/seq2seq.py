@@ -408,6 +408,12 @@ class Seq2Seq(TextPairs, Forecasting):
         """Refused, as `reconstruct`."""
         raise UnsupportedError("inverse_transform needs an autoencoder; Seq2Seq writes targets with predict(sources)")
 
+    def sample(self, n: int = 1, *, mean: bool = False, lengths: Any = None, random_state: Any = None) -> Any:
+        """Refused, as `reconstruct`: a target has a source."""
+        raise UnsupportedError(
+            "sample needs an autoencoder; Seq2Seq draws texts with predict(sources, temperature=1.0, random_state=seed)"
+        )
+
     def _read_targets(self, X: Any) -> Batch:
         """Refused: what scores X alone has no target here."""
         raise UnsupportedError(
