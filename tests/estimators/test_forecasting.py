@@ -407,6 +407,12 @@ def test_polars(sine):
     assert (str(found["when"][0]), str(found["when"][-1])) == ("2025-01-01", "2025-10-01")
 
 
+def test_categories_that_are_numbers():
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"load": SINE, "shift": pd.Categorical(np.arange(400) % 3)})
+    assert small(max_epochs=1).fit(table).predict(table).shape == (10, 2)
+
+
 def test_an_index_of_what_is_known_may_be_left_out():
     model = small().fit(daily(), exogenous=np.arange(400.0))
     assert len(model.predict(daily(), exogenous=np.arange(410.0))) == 10

@@ -158,7 +158,7 @@ def is_text(data: Any) -> bool:
     dtype = str(getattr(data, "dtype", "object")).lower()
     if hasattr(data, "columns") or not hasattr(data, "__len__") or not dtype.startswith(TEXTS):
         return False
-    return dtype != "object" or len(data) == 0 or any(isinstance(item, (str, bytes)) for item in data)
+    return dtype not in ("object", "category") or len(data) == 0 or any(isinstance(item, (str, bytes)) for item in data)
 
 
 def made_tokenizer(given: Any, texts: list[str], vocabulary_size: int | None = None, lower: bool = False) -> Any:
