@@ -84,6 +84,12 @@ TRAINING = {
     "X objects": (fit(Autoencoder(), np.array([[object(), 1]] * 9, dtype=object)), "float\\(\\) argument|X"),
     "X category": (fit(Autoencoder(), lambda: frame(city=["Ulm", "Bonn"] * 30)), "city.*OneHotEncoder"),
     "X none": (fit(Autoencoder(), None), "X must be an array"),
+    "X generator": (fit(Autoencoder(), lambda: (row for row in X)), "X must be an array.*, got generator"),
+    "X set": (fit(Autoencoder(), {"a", "b"}), "X must be an array.*, got set"),
+    "X tables by name": (
+        fit(Autoencoder(), type("DatasetDict", (dict,), {"__module__": "datasets.dataset_dict"})(train=X)),
+        "X must be an array.*, got DatasetDict",
+    ),
     "X sparse NaN": (fit(Autoencoder(), sparse.csr_array(changed(np.nan))), "NaN"),
     # paths
     "path missing": (fit(Autoencoder(), "missing.npy"), "X: no such file: missing.npy"),

@@ -39,7 +39,8 @@ def read(data: Any, name: str = "X") -> Any:
         data = [_read_tensor(item, name) if isinstance(item, Tensor) else item for item in data]
     if any(np.ma.is_masked(item) for item in (data if isinstance(data, (list, tuple)) else [data])):
         raise DataError(f"{name} must hold no masked cells, whose values are missing: fill them, {name}.filled(0), say")
-    if type(data).__module__.partition(".")[0] == "datasets":  # of Hugging Face: a table, or one of its columns
+    hugging_face = type(data).__module__.partition(".")[0] == "datasets"
+    if hugging_face and not isinstance(data, dict):  # a table, or one of its columns, but not several tables
         return data.to_pandas() if hasattr(data, "to_pandas") else list(data)
     if hasattr(data, "collect") and type(data).__module__.startswith("polars"):
         return data.collect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -144,8 +144,9 @@ class Inputs:
 
     def _validate(self, data: Any, *, reset: bool, name: str) -> np.ndarray:
         owner = type(self).__name__
-        if data is None:
-            raise DataError(f"{name} must be an array, a frame, a sparse matrix, a tensor or a path, got None")
+        if data is None or isinstance(data, (dict, set, Iterator)):
+            kind = None if data is None else type(data).__name__
+            raise DataError(f"{name} must be an array, a frame, a sparse matrix, a tensor or a path, got {kind}")
         if isinstance(data, (list, tuple)) and data and all(isinstance(item, (str, Path)) for item in data):
             raise DataError(f"{name} must be an array or one path, got a list of {len(data)} texts; give their folder")
         if columns := columns_of(data, is_time):
