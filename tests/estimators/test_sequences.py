@@ -10,6 +10,7 @@ import isthmus
 from isthmus import (
     AnomalyDetector,
     Autoencoder,
+    Binarize,
     ContractiveAutoencoder,
     ConvEncoder,
     DenoisingAutoencoder,
@@ -235,6 +236,15 @@ REFUSED = {
     "patches": (lambda: DenoisingAutoencoder(**SMALL, patch_size=3).fit(waves()), "patch_size must be left out"),
     "codes": (lambda: fitted_on(waves()).inverse_transform(np.ones((2, 5))), "Z must be numbers of shape"),
     "a derivative by texts": (lambda: ContractiveAutoencoder(**SMALL).fit(TEXTS), "needs real inputs, and this x"),
+    "a density of texts": (lambda: Autoencoder(**SMALL, loss="gaussian_nll").fit(TEXTS), "loss must be one of labels"),
+    "texts as probabilities": (
+        lambda: VariationalAutoencoder(**SMALL, callbacks=[Binarize()]).fit(TEXTS),
+        "Binarize: rows must be probabilities from 0 to 1 .*, got texts",
+    ),
+    "series as probabilities": (
+        lambda: VariationalAutoencoder(**SMALL, callbacks=[Binarize()]).fit(waves()),
+        "Binarize: rows must be probabilities from 0 to 1 .*, got -",
+    ),
     "conv on texts": (
         lambda: Autoencoder(encoder="conv").fit(TEXTS),
         "encoder must be 'rnn' or 'transformer' for texts",

@@ -53,6 +53,7 @@ class GaussianNLL(Loss):
             self.log_variance = nn.Parameter(torch.zeros(1))
         elif self.variance == "per_feature":
             if width is None:
+                super().output_shape(Space.of(space))  # which refuses classes
                 raise ShapeError("gaussian_nll with variance='per_feature' needs a known width of the last axis")
             self.log_variance = nn.Parameter(torch.zeros(width))
         return self

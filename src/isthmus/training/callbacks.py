@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from isthmus.checks import check_parameters, integer, number, optional
-from isthmus.errors import ParameterError
+from isthmus.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from isthmus.training.loop import Loop
@@ -209,7 +209,11 @@ class Binarize(Callback):
         self.random_state = random_state
 
     def on_fit_start(self, loop: Loop) -> None:
-        self._probabilities = loop.source.rows.x.clone()
+        x = loop.source.rows.x
+        if not x.is_floating_point() or x.min() < 0 or x.max() > 1:
+            got = f"{x.min():g} to {x.max():g}" if x.is_floating_point() else "texts or other classes"
+            raise DataError(f"Binarize: rows must be probabilities from 0 to 1 (after scaling), got {got}")
+        self._probabilities = x.clone()
 
     @torch.no_grad()
     def on_epoch_start(self, loop: Loop) -> None:
