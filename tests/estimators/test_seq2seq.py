@@ -251,6 +251,17 @@ def test_refused_after_training(fitted, call, complaint):
         call(fitted)
 
 
+def test_a_code_a_piece_is_no_frame():
+    pytest.importorskip("pandas")
+    for model, data in (
+        (small(), (TRAIN[:60], TURNED[:60])),
+        (isthmus.Autoencoder(encoder=RNNEncoder(8, pool=None), max_epochs=1), (TRAIN[:60],)),
+    ):
+        model.set_output(transform="pandas").fit(*data)
+        with pytest.raises(UnsupportedError, match="set_output needs codes that are vectors"):
+            model.transform(TRAIN[:2])
+
+
 def test_unfitted():
     with pytest.raises(NotFittedError):
         small().predict(TEST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,16 @@ class Inference(Inputs, TransformerMixin):  # type: ignore[misc]
         self._fitted("transform")
         rows = self._read(X)
         codes = self._encode_rows(rows).float().numpy()
+        self._refuse_output(codes.shape)
         if self._layout != "rows" and codes.ndim > 2 and rows.x_mask is not None:
             return [code[:length] for code, length in zip(codes, rows.x_mask.sum(1).tolist(), strict=True)]
-        wanted = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
-        if codes.ndim > 2 and wanted != "default":
-            raise UnsupportedError(f"set_output needs codes that are vectors, got shape {codes.shape}")
         return codes
+
+    def _refuse_output(self, shape: Sequence[int]) -> None:
+        """Raise `UnsupportedError` where codes that are no vectors shall be a frame."""
+        wanted = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
+        if len(shape) > 2 and wanted != "default":
+            raise UnsupportedError(f"set_output needs codes that are vectors, got shape {tuple(shape)}")
 
     def inverse_transform(self, Z: Any, lengths: Any = None) -> Any:
         """The prediction for each code, in the user's units and layout.

@@ -109,6 +109,7 @@ class Pairs(EncoderDecoderEstimator):
     def _codes(self, x: Tensor, mask: Tensor | None) -> Any:
         """``(n, D)`` of a pooled encoder, else a list of one ``(T, D)`` a source."""
         codes = self._over_sources(x, mask, lambda latent, _: list(latent.z.float().cpu().numpy()))
+        self._refuse_output((len(codes), *codes[0].shape))
         if codes[0].ndim == 1:
             return np.stack(codes)
         lengths = [x.shape[1]] * len(x) if mask is None else mask.sum(1).tolist()
