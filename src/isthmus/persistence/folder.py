@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from safetensors import SafetensorError
 
 from isthmus.errors import FileError
+from isthmus.training.checkpoint_files import sync
 
 __all__ = ["Writer", "check_free", "digest", "read_json", "replace_file", "resolved", "standing", "write_folder"]
 
@@ -72,8 +73,8 @@ def write_folder(path: Path, files: Mapping[str, Writer], overwrite: bool) -> No
         partial.mkdir()
         for name, write in files.items():
             write(partial / name)
-            _sync(partial / name)
-        _sync(partial)
+            sync(partial / name)
+        sync(partial)
         _swap(partial, path)
     except (OSError, SafetensorError) as error:
         raise FileError(f"cannot write {path}: {_reason(error)}") from error
@@ -88,9 +89,9 @@ def replace_file(path: Path, write: Writer, overwrite: bool) -> None:
     partial = path.with_name(f".{secrets.token_hex(4)}.partial.{path.name}")
     try:
         write(partial)
-        _sync(partial)
+        sync(partial)
         os.replace(partial, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise FileError(f"cannot write {path}: {_reason(error)}") from error
     finally:
@@ -128,20 +129,10 @@ def _swap(new: Path, path: Path) -> None:
         if old.exists():
             old.rename(path)
         raise
-    _sync(path.parent)
+    sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
     if old.exists():
         logger.warning("%s was replaced, but the old model could not be removed: %s", path, old)
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no handle on a folder to sync
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

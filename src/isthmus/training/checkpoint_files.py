@@ -24,7 +24,7 @@ from torch import Tensor
 
 from isthmus.errors import CheckpointError, ParameterError
 
-__all__ = ["Saved", "newest", "write"]
+__all__ = ["Saved", "newest", "sync", "write"]
 
 logger = logging.getLogger("isthmus")
 
@@ -60,7 +60,7 @@ def write(folder: Path, head: dict[str, Any], state: dict[str, Any]) -> Path:
         with beside.open("wb") as file:
             _write_through(file, [memoryview(header), *map(_bytes, tensors.values())])
         os.replace(beside, path)
-        _sync(folder)
+        sync(folder)
     finally:
         beside.unlink(missing_ok=True)
     for old in _files(folder)[KEPT:]:
@@ -150,8 +150,11 @@ def _bytes(tensor: Tensor) -> memoryview:
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no handle on a folder to sync
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
