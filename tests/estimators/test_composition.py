@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from isthmus import (
+    SGD,
     Autoencoder,
     DenoisingAutoencoder,
     L2Weights,
@@ -179,6 +180,16 @@ def test_partial_fit_goes_on():
     assert model.n_iter_ == 4
     assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4]
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
+
+
+def test_partial_fit_takes_up_no_optimiser_s_memory_of_other_weights():
+    wide = np.c_[X, X]
+    again = small().partial_fit(X).fit(wide).partial_fit(wide)
+    np.testing.assert_array_equal(again.transform(wide), small().fit(wide).partial_fit(wide).transform(wide))
+    changed = small(optimizer="lbfgs")
+    for optimizer in ("lbfgs", "sgd", SGD(momentum=0.9), "adam"):
+        changed.set_params(optimizer=optimizer).partial_fit(X)
+    assert changed.n_iter_ == 4
 
 
 def test_early_stopping_keeps_the_best_epoch():

@@ -33,7 +33,7 @@ from isthmus.estimators.streaming import as_stream, fit_stream
 from isthmus.losses import CrossEntropy
 from isthmus.model import EncoderDecoder
 from isthmus.objective import Objective, TrainStep, Trimmed
-from isthmus.optimizers import LBFGS
+from isthmus.optimizers import LBFGS, Memory
 from isthmus.part import Bottleneck, Corruption, Decoder, Encoder, Loss, Part, Penalty, Scaler, built
 from isthmus.stream import Stream
 from isthmus.training.allocator import keep_freed_memory
@@ -231,11 +231,13 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
                 self.module_ = copy.deepcopy(self.module_)
             scaled = self._build(rows) if first else self._scaled(rows)
             loop = self._loop(scaled, None, seed, *parts, max_epochs=1)
-            loop.state.memory = copy.deepcopy(getattr(self, "_memory", loop.state.memory))
+            kept = getattr(self, "_memory", {})
+            if _layout_of(kept) == _layout_of(loop.state.memory):  # else the optimiser is another than before
+                loop.state.memory = copy.deepcopy(kept)
             train(loop, None, seed, dict)
-        self._memory = loop.state.memory
         earlier = [] if first else list(self.history_)
         self._close(loop)
+        self._memory = loop.state.memory
         self.history_ = [*earlier, {**loop.state.history[-1], "epoch": len(earlier) + 1}]
         self.n_iter_ = len(self.history_)
         return self
@@ -399,6 +401,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
 
     def _close(self, loop: Loop) -> None:
         state = loop.state
+        self.__dict__.pop("_memory", None)  # of the weights that stood here before
         self.history_ = state.history
         self.compile_ = loop.decision
         self.n_iter_ = state.epoch
@@ -410,6 +413,10 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             codes = self._encode_rows(rows._replace(y=None, y_mask=None, weight=None), scaled=True)
             for part in hooks:
                 part.after_fit(codes)  # type: ignore[operator]
+
+
+def _layout_of(memory: Memory) -> dict[str, list[torch.Size]]:
+    return {name: [tensor.shape for tensor in tensors] for name, tensors in memory.items()}
 
 
 def conv_for(space: Space) -> ConvEncoder:
