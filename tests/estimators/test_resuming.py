@@ -236,6 +236,12 @@ def test_resume_needs_a_folder():
         table().fit(X, resume=True)
 
 
+@pytest.mark.parametrize(("folder", "told"), [(5, "None or a path, got 5"), ("a\0b", "null"), (b"run", "got b'run'")])
+def test_what_is_no_folder_is_named(folder, told):
+    with pytest.raises((ParameterError, CheckpointError), match=f"checkpoint_dir must be .*{told}"):
+        table(checkpoint_dir=folder).fit(X)
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     class Second(Callback):
         def on_epoch_end(self, loop):

@@ -26,9 +26,10 @@ def locked(folder: Path) -> Iterator[None]:
                 left.unlink(missing_ok=True)
         except CheckpointError:
             raise
-        except OSError as error:
+        except (OSError, ValueError) as error:  # no path has a null character
             raise CheckpointError(
-                f"checkpoint_dir must be a folder that can be written, got {str(folder)!r} ({error.strerror})"
+                f"checkpoint_dir must be a folder that can be written, got {str(folder)!r} "
+                f"({getattr(error, 'strerror', error)})"
             ) from error
         yield
     finally:
