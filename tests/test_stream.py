@@ -101,6 +101,22 @@ def test_a_sample_is_spread_evenly():
     assert abs(rows.mean() - 4999.5) < 10
 
 
+class RowsOfSeveralSizes(Rows):
+    def __getitem__(self, i):
+        return X[i, : 3 + (i > 0)]
+
+
+def cut(stream):
+    """The same file, of which an end is missing."""
+    stream.source.write_bytes(stream.source.read_bytes()[:-20])
+    return Stream(stream.source)
+
+
+def dated(folder):
+    pq.write_table(pa.table({"x": X[:, 0], "at": np.arange(46).astype("datetime64[s]")}), folder / "rows.parquet")
+    return Stream(folder / "rows.parquet")
+
+
 BAD = {
     "suffix": (lambda p: Stream(p / "rows.txt"), "a path must end in one of"),
     "no file": (lambda p: Stream(p / "rows.npy"), "no such file"),
@@ -109,6 +125,22 @@ BAD = {
     "block": (lambda p: Stream(X, block=0), "block must be a whole number of at least 1, got 0"),
     "window": (lambda p: Stream(X, window=2.5), "window must be a whole number"),
     "columns": (lambda p: Stream(X, columns=["a"]), "columns must be None unless"),
+    "columns of an array": (lambda p: (npy(p), Stream(p / "rows.npy", columns=["a"])), "columns must be None unless"),
+    "one column": (lambda p: Stream(p / "rows.parquet", columns="c1"), "a list of different names, got 'c1'"),
+    "no columns": (lambda p: Stream(p / "rows.parquet", columns=[]), r"a list of different names, got \[\]"),
+    "no block": (lambda p: Stream(X).blocks(-1), "size must be a whole number of at least 1, got -1"),
+    "no rows": (lambda p: Stream(np.array(3.0)), r"must have rows, got the shape \(\)"),
+    "a number": (lambda p: (np.save(p / "one.npy", 3.0), Stream(p / "one.npy")), r"one.npy must hold rows"),
+    "empty rows": (lambda p: Stream(X[:, :0]), r"rows must not be empty, got the shape \(0,\)"),
+    "names": (lambda p: Stream({"a": X, "b": X}), "a Dataset with a length, got dict"),
+    "several sizes": (
+        lambda p: Stream(RowsOfSeveralSizes()).read(0, 3),
+        r"items must have one size, got \[\(3,\), \(4,\)\]",
+    ),
+    "cut": (lambda p: cut(npy(p)), "cannot read .*rows.npy: mmap length is greater"),
+    "cut table": (lambda p: cut(table(p, "parquet")), "cannot read .*rows.parquet: "),
+    "cut arrow": (lambda p: cut(table(p, "arrow")), "cannot read .*rows.arrow: "),
+    "dates": (lambda p: dated(p), r"rows.parquet has dates or times in \['at'\]"),
     "unknown column": (lambda p: (table(p, "parquet"), Stream(p / "rows.parquet", columns=["c9"])), "has no columns"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from isthmus import images
+from isthmus.checks import integer
 from isthmus.errors import DataError
 
 __all__ = ["Stream"]
@@ -20,7 +21,8 @@ Read = Callable[[int, int], np.ndarray]
 """Rows start … stop − 1, copied."""
 BLOCK, WINDOW, GROUP = 2**22, 2**26, 2**27
 """Bytes, of rows in float32: of a block, of a window, and of a row group that is a block of its own, at most."""
-SUFFIXES = (".npy", ".parquet", ".feather", ".arrow")
+TABLES = (".parquet", ".feather", ".arrow")
+SUFFIXES = (".npy", *TABLES)
 
 
 class Stream:
@@ -52,20 +54,23 @@ class Stream:
     Raises
     ------
     DataError
-        Where the source has another form, fewer than 2 rows, or columns that it does not have.
+        Where the source has another form, cannot be read, has fewer than 2 rows, or lacks columns.
     """
 
     def __init__(
         self, source: Any, columns: list[str] | None = None, block: int | None = None, window: int | None = None
     ) -> None:
         for name, value in (("block", block), ("window", window)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise DataError(f"Stream: {name} must be a whole number of at least 1, got {value!r}")
+            _check_rows(name, value)
+        if columns is not None and not _are_names(columns):
+            raise DataError(f"Stream: columns must be None or a list of different names, got {columns!r}")
         self.source, self.columns = source, columns
         self.n, self._read, group = _opened(source, columns)
         if self.n < 2:
             raise DataError(f"Stream: the source must hold at least 2 rows, got {self.n}")
         self.row_bytes = 4 * self.read(0, 1).size
+        if not self.row_bytes:
+            raise DataError(f"Stream: rows must not be empty, got the shape {self.read(0, 1).shape[1:]}")
         self.block = min(block or self._whole_groups(group), self.n)
         self.window = max(window or WINDOW // self.row_bytes, self.block)
 
@@ -95,6 +100,7 @@ class Stream:
 
     def blocks(self, size: int | None = None) -> Iterator[np.ndarray]:
         """All rows in order, to transform or score them a block at a time."""
+        _check_rows("size", size)
         size = size or self.block
         return (self.read(start, start + size) for start in range(0, self.n, size))
 
@@ -114,31 +120,50 @@ def _opened(source: Any, columns: list[str] | None) -> tuple[int, Read, int]:
         return _file(Path(source), columns)
     if columns is not None:
         raise DataError("Stream: columns must be None unless the source is a table in a file")
+    if getattr(source, "shape", None) == ():
+        raise DataError("Stream: the source must have rows, got the shape ()")
     if hasattr(source, "shape") and hasattr(source, "__getitem__"):
         return int(source.shape[0]), lambda start, stop: np.array(_dense(source[start:stop])), 1
-    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
-        return len(source), lambda start, stop: np.stack([_row(source[i]) for i in range(start, stop)]), 1
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__") and not isinstance(source, Mapping):
+        return len(source), lambda start, stop: _stacked([_row(source[i]) for i in range(start, stop)], "items"), 1
     raise DataError(
         f"Stream: source must be a path, something of n rows that can be cut, or a Dataset with a length, got "
         f"{type(source).__name__}"
     )
 
 
+def _check_rows(name: str, value: Any) -> None:
+    if value is not None and (allowed := integer(1)(value)):
+        raise DataError(f"Stream: {name} must be {allowed}, got {value!r}")
+
+
+def _are_names(columns: Any) -> bool:
+    listed = isinstance(columns, (list, tuple)) and len(columns) > 0
+    return listed and all(isinstance(name, str) for name in columns) and len(set(columns)) == len(columns)
+
+
 def _file(path: Path, columns: list[str] | None) -> tuple[int, Read, int]:
+    if columns is not None and (path.is_dir() or path.suffix not in TABLES):
+        raise DataError(f"Stream: columns must be None unless the source is a table in a file, got {str(path)!r}")
     if path.is_dir():
         return *_folder(path), 1
     if path.suffix not in SUFFIXES:
         raise DataError(f"Stream: a path must end in one of {', '.join(SUFFIXES)}, or be a folder, got {str(path)!r}")
     if not path.is_file():
         raise DataError(f"Stream: no such file: {path}")
-    if path.suffix == ".npy":
-        return _array(path)
-    return _table(path, columns)
+    try:
+        return _array(path) if path.suffix == ".npy" else _table(path, columns)
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"Stream: cannot read {path}: {error}") from error
 
 
 def _array(path: Path) -> tuple[int, Read, int]:
     """A .npy file, which is mapped for its form only: to read is faster than to fault page after page."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim == 0:
+        raise DataError(f"Stream: {path} must hold rows, got the shape ()")
     if not array.flags.c_contiguous:
         return len(array), lambda start, stop: np.array(array[start:stop]), 1
     width, first = math.prod(array.shape[1:]), array.offset
@@ -155,11 +180,7 @@ def _folder(path: Path) -> tuple[int, Read]:
     files = sorted(one for one in path.iterdir() if one.suffix.lower() in images.SUFFIXES and one.name[0] != ".")
 
     def read(start: int, stop: int) -> np.ndarray:
-        pictures = [images.read_images(one)[0] for one in files[start:stop]]
-        shapes = {picture.shape for picture in pictures}
-        if len(shapes) > 1:
-            raise DataError(f"Stream: images of {path} must have one size, got {sorted(shapes)}")
-        return np.stack(pictures)
+        return _stacked([images.read_images(one)[0] for one in files[start:stop]], f"images of {path}")
 
     return len(files), read
 
@@ -190,9 +211,12 @@ def _table(path: Path, columns: list[str] | None) -> tuple[int, Read, int]:
     def rows(number: int) -> np.ndarray:
         if number not in kept:
             kept.clear()
-            kept[number] = np.column_stack(
-                [column.to_numpy(zero_copy_only=False) for column in _columns(group(number))]
-            )
+            arrays = [column.to_numpy(zero_copy_only=False) for column in _columns(group(number))]
+            if dates := [
+                name for name, array in zip(columns or names, arrays, strict=True) if array.dtype.kind in "mM"
+            ]:
+                raise DataError(f"Stream: {path} has dates or times in {dates}; name columns of numbers")
+            kept[number] = np.column_stack(arrays)
         return kept[number]
 
     def read(start: int, stop: int) -> np.ndarray:
@@ -209,6 +233,12 @@ def _table(path: Path, columns: list[str] | None) -> tuple[int, Read, int]:
 
 def _columns(table: Any) -> list[Any]:
     return [column.combine_chunks() if hasattr(column, "combine_chunks") else column for column in table.columns]
+
+
+def _stacked(rows: Sequence[np.ndarray], said: str) -> np.ndarray:
+    if len(shapes := {row.shape for row in rows}) > 1:
+        raise DataError(f"Stream: {said} must have one size, got {sorted(shapes)}")
+    return np.stack(rows)
 
 
 def _row(item: Any) -> np.ndarray:
