@@ -16,6 +16,7 @@ from torch import Tensor
 
 from isthmus import images
 from isthmus.errors import DataError
+from isthmus.stream import Stream
 
 __all__ = ["channels_first", "channels_last", "read", "to_tensor"]
 
@@ -39,6 +40,8 @@ def read(data: Any, name: str = "X") -> Any:
         data = [_read_tensor(item, name) if isinstance(item, Tensor) else item for item in data]
     if any(np.ma.is_masked(item) for item in (data if isinstance(data, (list, tuple)) else [data])):
         raise DataError(f"{name} must hold no masked cells, whose values are missing: fill them, {name}.filled(0), say")
+    if isinstance(data, Stream):
+        raise DataError(f"{name} must be rows in memory here, got {data!r}; its blocks() are such, one after the other")
     hugging_face = type(data).__module__.partition(".")[0] == "datasets"
     if hugging_face and not isinstance(data, dict):  # a table, or one of its columns, but not several tables
         return data.to_pandas() if hasattr(data, "to_pandas") else list(data)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus import LBFGS, Autoencoder, Callback, DenoisingAutoencoder, MLPEncoder, Segmenter, Stream
+from isthmus import LBFGS, Autoencoder, Callback, DenoisingAutoencoder, MLPEncoder, SearchCV, Segmenter, Stream
 from isthmus.errors import DataError, UnsupportedError
 from isthmus.estimators import streaming
 from isthmus.training.streamed import BlockSampler, Streamed
@@ -111,6 +111,15 @@ REFUSED = {
         UnsupportedError,
         "series need rows",
     ),
+    "clean rows": (
+        lambda: DenoisingAutoencoder().fit(X, stream()),
+        DataError,
+        "y must be rows in memory here, got Str",
+    ),
+    "held out": (lambda: model().fit(X, validation_data=stream()), DataError, "X must be rows in memory here"),
+    "more of them": (lambda: model().fit(X).partial_fit(stream()), DataError, "X must be rows in memory"),
+    "a report": (lambda: model().fit(X).report(stream()), DataError, "X must be rows in memory here"),
+    "a search": (lambda: SearchCV(model(), {"latent_dim": [2]}).fit(stream()), DataError, "X must be rows in memory"),
     "masks": (lambda: Segmenter().fit(stream()), (DataError, UnsupportedError), "y must be the masks|needs rows"),
 }
 
