@@ -168,6 +168,17 @@ AFTER = {
     "no codes": (lambda: fitted().inverse_transform(np.zeros((0, 2))), r"Z must hold at least one code, got shape"),
     "codes overflow": (lambda: fitted().inverse_transform(np.full((1, 2), 1e300)), "Z must hold numbers that float32"),
     "nothing to report": (lambda: fitted().report(X[:0], "report.html"), "X must hold at least one row to show"),
+    "a report of texts": (
+        lambda: fitted().report(["a", "b"]),
+        r"X must be rows of numbers, .*, got <U1 of shape \(2,\)",
+    ),
+    "a report of one row": (
+        lambda: fitted().report(X[0]),
+        r"X must be rows of numbers, .* got float64 of shape \(6,\)",
+    ),
+    "a report of nothing": (lambda: fitted().report(None), "X must be rows of numbers, .* got NoneType"),
+    "a report of names": (lambda: fitted().report({"a": X}), "X must be rows of numbers, .* got dict"),
+    "a ragged report": (lambda: fitted().report([[1], [1, 2]]), "X must be rows of numbers, got list: setting an arr"),
     "save at the root": (lambda: fitted().save("/"), "/: not a usable path: a model is a folder with a name"),
     "columns for a map": (
         lambda: (

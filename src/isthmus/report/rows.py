@@ -12,7 +12,7 @@ from isthmus.errors import DataError
 from isthmus.nn.statistics import every
 from isthmus.text import texts_of
 
-__all__ = ["Rows", "at_most", "dense", "every", "padded", "read_masks", "read_rows", "real", "taken"]
+__all__ = ["Rows", "at_most", "dense", "every", "padded", "read_masks", "read_numbers", "read_rows", "real", "taken"]
 
 Rows = np.ndarray | list[np.ndarray]
 
@@ -36,6 +36,20 @@ def read_rows(data: Any, dims: int | None, name: str = "X", layout: str = "rows"
             return [np.asarray(picture) for picture in data]
         return images.stacked(list(data), name, dims)[0]
     return dense(data)
+
+
+def read_numbers(data: Any, dims: int | None) -> Rows:
+    """X of a table or of pictures, by `read_rows`; what holds no rows of numbers is refused."""
+    try:
+        rows: Rows = read_rows(data, dims)
+    except DataError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise DataError(f"X must be rows of numbers, got {type(data).__name__}: {error}") from error
+    if isinstance(rows, np.ndarray) and (rows.ndim < 2 or rows.dtype.kind not in "biufO"):
+        got = f"{rows.dtype} of shape {rows.shape}" if rows.ndim else type(data).__name__
+        raise DataError(f"X must be rows of numbers, (n, d) or (n, *positions), got {got}")
+    return rows
 
 
 def _series(data: Any, name: str) -> list[np.ndarray]:

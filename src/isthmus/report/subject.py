@@ -11,7 +11,7 @@ import torch
 from isthmus import adapters, images
 from isthmus.errors import DataError, UnsupportedError
 from isthmus.report.layout import image_shape_of, tiles
-from isthmus.report.rows import at_most, every, padded, read_rows, real, taken
+from isthmus.report.rows import at_most, every, padded, read_numbers, read_rows, real, taken
 from isthmus.report.targets import Targets, read_targets
 from isthmus.report.texts import Texts
 from isthmus.types import Batch
@@ -58,7 +58,8 @@ class Subject:
         self.layout = "texts" if self.writes else layout
         self.given = adapters.read(X)
         rows = self.line._read_known(self.given, "X")[0] if self.forecasts else self.given
-        rows = read_rows(rows, self.dims, layout=self.layout)
+        plain = self.layout == "rows"
+        rows = read_numbers(rows, self.dims) if plain else read_rows(rows, self.dims, layout=self.layout)
         self.total = len(rows)
         if self.total == 0:
             raise DataError("X must hold at least one row to show, got none")
@@ -73,7 +74,6 @@ class Subject:
         targets = Targets() if y is None or self.forecasts else read_targets(self, adapters.read(y, "y"))
         self.clean, self.labels, self.masks, self.references, *_ = targets
         self.targets: Any = targets.series
-        plain = self.layout == "rows"
         self.image_shape = image_shape_of(self.rows, image_shape, self.positions) if plain else None
         self.command: str | None = None
 
