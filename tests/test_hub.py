@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import isthmus
 from isthmus.cli import app
-from isthmus.errors import FileError, UnsupportedError
+from isthmus.errors import FileError, ParameterError, UnsupportedError
 
 hub = pytest.importorskip("huggingface_hub", reason="pip install 'isthmus[hub]'")
 X = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
@@ -109,6 +109,16 @@ def test_what_goes_wrong_is_named(model, far, monkeypatch):
     monkeypatch.setattr(hub.HfApi, "create_repo", refuse)
     with pytest.raises(FileError, match="repo_id '/' cannot be written: a name must be name/model"):
         model.push_to_hub("/")
+
+    def no_network(*_, **__):
+        raise hub.errors.HTTPError("no route to host")
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", no_network)
+    with pytest.raises(FileError, match="repo_id 'me/vae' cannot be written: no route to host"):
+        model.push_to_hub("me/vae")
+    for act in (model.push_to_hub, isthmus.from_pretrained):
+        with pytest.raises(ParameterError, match=r"hub: repo_id must be a str .*, got None"):
+            act(None)
     with pytest.raises(ValueError, match="not fitted yet"):
         isthmus.Autoencoder().push_to_hub("me/vae")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isthmus.checks import check_parameters, instance
 from isthmus.errors import FileError, UnsupportedError
 from isthmus.persistence import describe, load, save
 from isthmus.persistence.layout import HISTORY, LEARNT, SPEC, WEIGHTS
@@ -53,6 +54,7 @@ def from_pretrained(
     UnsupportedError
         Where huggingface_hub is missing.
     """
+    _check_id(repo_id, (str, os.PathLike), "a str or a path")
     if os.path.isdir(repo_id):
         return load(repo_id, parts)
     hub = _hub()
@@ -60,7 +62,7 @@ def from_pretrained(
         folder = hub.snapshot_download(
             os.fspath(repo_id), revision=revision, token=token, cache_dir=cache_dir, allow_patterns=list(FILES)
         )
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+    except (OSError, ValueError, hub.errors.HTTPError) as error:
         raise FileError(f"repo_id {os.fspath(repo_id)!r} cannot be read: {_one_line(error)}") from error
     return load(folder, parts)
 
@@ -78,6 +80,7 @@ def push_to_hub(
     message: str,
 ) -> str:
     """Upload a fitted estimator with its card; see `Exporting.push_to_hub`."""
+    _check_id(repo_id, str, "a str such as 'name/model'")
     hub = _hub()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
@@ -90,9 +93,13 @@ def push_to_hub(
             api = hub.HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
             done = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message, revision=revision)
-        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        except (OSError, ValueError, hub.errors.HTTPError) as error:
             raise FileError(f"repo_id {repo_id!r} cannot be written: {_one_line(error)}") from error
     return str(getattr(done, "commit_url", done))
+
+
+def _check_id(repo_id: Any, kind: Any, described: str) -> None:
+    check_parameters("hub", {"repo_id": repo_id}, {"repo_id": instance(kind, described)})
 
 
 def _hub() -> Any:
