@@ -124,6 +124,13 @@ def test_a_missing_package_is_named_before_training(name, module, monkeypatch):
         model(name).fit(X)
 
 
+def test_a_folder_that_cannot_be_is_named_before_training(tmp_path):
+    pytest.importorskip("tensorboard", reason="pip install 'isthmus[tracking]'")
+    (tmp_path / "rows").touch()
+    with pytest.raises(ParameterError, match=r"TensorBoard: folder cannot be written: .*File exists"):
+        model(TensorBoard(tmp_path / "rows")).fit(X)
+
+
 def test_names_are_checked_and_the_command_line_takes_both(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [type(one) for one in callbacks_of(["csv", CSVLogger("x")])] == [CSVLogger, CSVLogger]

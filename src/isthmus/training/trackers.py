@@ -116,7 +116,10 @@ class TensorBoard(Tracker):
         except ImportError as error:
             raise UnsupportedError("TensorBoard needs tensorboard: pip install 'isthmus[tracking]'") from error
         done = len(loop.state.history)
-        self._writer: Any = SummaryWriter(os.fspath(self.folder), purge_step=done + 1 if done else None)
+        try:
+            self._writer: Any = SummaryWriter(os.fspath(self.folder), purge_step=done + 1 if done else None)
+        except OSError as error:
+            raise ParameterError(f"TensorBoard: folder cannot be written: {error}") from error
 
     def tell(self, history: Sequence[Figures]) -> None:
         for name, value in _newest(history):
