@@ -267,6 +267,7 @@ def test_an_error_leaves_all_as_they_were():
     ("estimators", "arguments", "kind", "said"),
     [
         ([Autoencoder], {}, ParameterError, r"estimators\[0\] must be an estimator, got <class"),
+        (Autoencoder(), {}, ParameterError, r"estimators must be a list of estimators, got Autoencoder\(\)"),
         ([3], {}, ParameterError, r"estimators\[0\] must be an estimator, got 3"),
         ([CASES["epochs"][0]] * 2, {}, ParameterError, "estimators must be different objects, got one twice"),
         (CASES["epochs"], {"together": 0}, ParameterError, "together must be a whole number of at least 1, got 0"),

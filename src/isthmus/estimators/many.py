@@ -73,6 +73,8 @@ def fit_many(
     >>> [model.transform(X).shape for model in fit_many(models, X)]
     [(1797, 8), (1797, 8), (1797, 8)]
     """
+    if hasattr(estimators, "fit") or not isinstance(estimators, Iterable):
+        raise ParameterError(f"estimators must be a list of estimators, got {estimators!r}")
     estimators = list(estimators)
     check_parameters("fit_many", {"together": together}, {"together": integer(1)})
     for number, estimator in enumerate(estimators):
