@@ -244,6 +244,12 @@ def test_more_refusals(table, tmp_path, monkeypatch):
     path.touch()
     with pytest.raises(FileError, match="exists; choose another path or overwrite it"):
         table[0].export(path)
+    (tmp_path / "y.onnx").mkdir()
+    with pytest.raises(FileError, match=r"path must be a file, got the folder '.*y.onnx'"):
+        table[0].export(tmp_path / "y.onnx", overwrite=True)
+    forecaster = Seq2Seq(window=12, horizon=2, max_epochs=1).fit(np.sin(np.arange(80)))
+    with pytest.raises(DataError, match="X must have at least window = 12 steps to export with, got 6"):
+        forecaster.export(tmp_path / "z.onnx", np.arange(6.0))
     monkeypatch.setattr(files.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"needs onnx, onnxscript, onnxruntime: pip install 'isthmus\[export\]'"):
         table[0].export(path, overwrite=True)

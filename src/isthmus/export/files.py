@@ -101,7 +101,9 @@ def _free(path: Path, format: str, overwrite: bool) -> Path:
         raise FileError(f"path must end in {ENDINGS[format]} for format={format!r}, got {str(path)!r}")
     if not path.parent.is_dir():
         raise FileError(f"path must lie in a folder that exists, got {str(path)!r}")
-    if path.is_dir() or (path.exists() and not overwrite):
+    if path.is_dir():
+        raise FileError(f"path must be a file, got the folder {str(path)!r}")
+    if path.exists() and not overwrite:
         raise FileError(f"{path} exists; choose another path or overwrite it")
     return path
 

@@ -90,6 +90,8 @@ def _windows(own: Any, X: Any) -> np.ndarray:
         steps = np.random.default_rng(0).normal(size=(8, own.window_, *own._sample_shape[1:]))
         return np.cumsum(steps, 1)
     values = [one.values for one in own._read_known(X, "X")[0]]
+    if (shortest := min(map(len, values))) < own.window_:
+        raise DataError(f"X must have at least window = {own.window_} steps to export with, got {shortest}")
     ends = [(one, end) for one in values for end in np.linspace(own.window_, len(one), CHECKED).astype(int)]
     chosen = ends[:: -(-len(ends) // CHECKED)]
     windows = np.stack([one[end - own.window_ : end] for one, end in chosen])
