@@ -185,6 +185,22 @@ def test_fit_refuses_before_it_trains(place, tmp_path):
     fails("fit", "autoencoder", rows, *out, "--set", "encoder=MLPEncoder(depth=1)", saying="unexpected keyword")
     fails("fit", "autoencoder", rows, *out, "--set", "latent_dim=0", saying="latent_dim must be")
     fails("fit", "autoencoder", rows, *out, "--target", rows, saying="--target: Autoencoder rebuilds DATA itself")
+    for folder in (tmp_path / "m", tmp_path / "m" / "run"):
+        fails(
+            "fit",
+            "autoencoder",
+            rows,
+            *out,
+            "--checkpoint-dir",
+            folder,
+            saying="--checkpoint-dir must be another folder",
+        )
+    held = ["--validation", rows, "--validation-target", rows]
+    fails("fit", "autoencoder", rows, *out, *held, saying="--validation-target: Autoencoder rebuilds --validation")
+    fails("fit", "autoencoder", rows, *out, *held[2:], saying="--validation-target needs --validation")
+    column = f"{rows}:{isthmus.adapters.read(rows).columns[0]}"
+    fails("fit", "denoising_autoencoder", rows, *out, "--target", column, saying="--target must hold clean rows like")
+    fails("profile", "autoencoder", rows, "--target", rows, saying="--target: Autoencoder rebuilds DATA itself")
     fails("fit", "autoencoder", tmp_path / "no.csv", *out, saying="DATA: no such file")
     fails("fit", "autoencoder", place / "both.npz", *out, saying="pick one of ['first', 'second']")
     fails("fit", "autoencoder", f"{place / 'both.npz'}:third", *out, saying="no array 'third'")
@@ -308,8 +324,12 @@ def test_masks_are_read_as_labels_and_paired_by_name(tmp_path):
     words = ["segmenter", tmp_path / "images", "--target", tmp_path / "masks", "--set", "max_epochs=1", "--quiet"]
     run("fit", *words, "--out", tmp_path / "model")
     assert isthmus.load(tmp_path / "model").classes_.tolist() == [0, 1]
+    search = ["search", *words[:-1], "--grid", "learning_rate=0.01", "--folds", 2]
+    run(*search, "--out", tmp_path / "best")
+    assert isthmus.load(tmp_path / "best").classes_.tolist() == [0, 1]
     (tmp_path / "masks" / "2_mask.png").rename(tmp_path / "masks" / "x_mask.png")
     fails("fit", *words, "--out", tmp_path / "other", saying="no mask 2_mask.*")
+    fails(*search, "--out", tmp_path / "other", saying="no mask 2_mask.*")
 
 
 def test_help_says_whose_targets_there_are():
@@ -537,6 +557,15 @@ def test_a_forecast(tmp_path):
     assert "The last 8 forecasts" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_that_scores_no_candidate_saves_none(tmp_path):
+    pd.DataFrame({"wave": np.sin(np.arange(200) / 5)}).to_csv(tmp_path / "wave.csv")  # the middle fold is a gap in it
+    quick = ["--set", "window=20", "--set", "horizon=5", "--set", "max_epochs=1", "--folds", 3]
+    words = ["search", "seq2seq", f"{tmp_path}/wave.csv:wave", *quick, "--grid", "learning_rate=0.01"]
+    assert "no candidate could be scored on all folds" in run(*words, "--out", tmp_path / "best", code=2).stderr
+    assert not (tmp_path / "best").exists()
+
+
 def test_series_of_several_lengths_go_to_an_archive(tmp_path):
     from isthmus import Autoencoder
     from isthmus.cli.arrays import write_rows
@@ -584,6 +613,11 @@ def test_search_takes_targets_and_draws(place, tmp_path):
 
 def test_search_refuses_before_it_trains(place, tmp_path):
     words = ["search", "autoencoder", place / "rows.npy", "--out", tmp_path / "best"]
+    fails(*words, "--grid", "latent_dim=2", "--grid", "latent_dim=3", saying="--grid must name a parameter once")
+    assert os.listdir(tmp_path) == []
+    fails(*words, "--grid", "latent_dim=0", saying="latent_dim must be")
+    detector = ["search", "anomaly_detector", place / "rows.npy", "--out", tmp_path / "best"]
+    fails(*detector, "--grid", "contamination=0.1", saying="ESTIMATOR must have a score to be chosen by")
     fails(*words, "--grid", "latent_dim", saying="--grid must be name=v1,v2, such as --grid latent_dim=4,8")
     fails(*words, "--grid", "latent_dim=2,,3", saying="--grid must be name=v1,v2")
     fails(*words, "--grid", "latent=2,3", saying="Autoencoder has no parameter 'latent'")

@@ -10,7 +10,7 @@ import typer
 
 from isthmus.cli.options import AsJson, Data, Estimator, Overwrite, Settings, Target
 
-__all__ = ["check_takes_target", "fit", "pair_of"]
+__all__ = ["fit", "pair_for"]
 
 
 def fit(
@@ -47,12 +47,22 @@ def fit(
     check_path(out, overwrite)
     model = estimator_given(estimator, settings, seed)
     if checkpoints is not None:
+        _check_apart(checkpoints, out)
         _keep_checkpoints(model, checkpoints)
-    if target is not None:
-        check_takes_target(model)
-    arguments = {"validation_data": _validation(validation, validation_target)} if validation is not None else {}
+    pair = pair_for(model, data, target)
+    arguments = _validation(model, validation, validation_target)
     arguments |= {"resume": True} if resume else {}
-    launch(_train_and_save, model, pair_of(data, target), arguments, quiet, out, overwrite, as_json)
+    launch(_train_and_save, model, pair, arguments, quiet, out, overwrite, as_json)
+
+
+def _check_apart(folder: Path, out: Path) -> None:
+    """Where checkpoints stood in the model's folder, that could not be written at the end."""
+    from isthmus.errors import ParameterError
+
+    if folder.resolve().is_relative_to(out.resolve()):
+        raise ParameterError(
+            f"--checkpoint-dir must be another folder than --out {out} and lie outside it, got {folder}"
+        )
 
 
 def _keep_checkpoints(model: Any, folder: Path) -> None:
@@ -66,31 +76,47 @@ def _keep_checkpoints(model: Any, folder: Path) -> None:
     model.set_params(**{name: str(folder)})
 
 
-def check_takes_target(model: Any) -> None:
-    """Labels beside X are ignored by scikit-learn's custom; a target asked for by name must not be."""
+def _validation(model: Any, data: str | None, target: str | None) -> dict[str, Any]:
     from isthmus.errors import ParameterError
 
-    if not getattr(model, "takes_target", False):
-        raise ParameterError(
-            f"--target: {type(model).__name__} rebuilds DATA itself; a denoising_autoencoder or a segmenter takes pairs"
-        )
+    if data is None and target is not None:
+        raise ParameterError("--validation-target needs --validation, the rows whose targets they are")
+    if data is None:
+        return {}
+    pair = pair_for(model, data, target, ("--validation", "--validation-target"))
+    return {"validation_data": pair[0] if target is None else pair}
 
 
-def _validation(data: str, target: str | None) -> Any:
-    pair = pair_of(data, target, ("--validation", "--validation-target"))
-    return pair[0] if target is None else pair
+def pair_for(
+    model: Any, data: str, target: str | None, names: tuple[str, str] = ("DATA", "--target")
+) -> tuple[Any, Any]:
+    """Rows and targets, if any; two paths of images as they are, since the model knows masks and pairs them by name.
 
-
-def pair_of(data: str, target: str | None, names: tuple[str, str] = ("DATA", "--target")) -> tuple[Any, Any]:
-    """Rows and targets, if any; two paths of images as they are, since the model knows masks and pairs them by name."""
+    Labels beside X are ignored by scikit-learn's custom; a target asked for by name must not be.
+    """
     from isthmus.cli.arrays import read_rows
+    from isthmus.errors import DataError, ParameterError
+    from isthmus.estimators import DenoisingAutoencoder
     from isthmus.images import holds_images
 
     if target is None:
         return read_rows(data, names[0]), None
+    if not getattr(model, "takes_target", False):
+        raise ParameterError(
+            f"{names[1]}: {type(model).__name__} rebuilds {names[0]} itself; a denoising_autoencoder or a segmenter "
+            "takes pairs"
+        )
     if holds_images(data) and holds_images(target):
         return data, target
-    return read_rows(data, names[0]), read_rows(target, names[1])
+    rows, targets = read_rows(data, names[0]), read_rows(target, names[1])
+    if isinstance(model, DenoisingAutoencoder) and _has_columns(rows) and not _has_columns(targets):
+        raise DataError(f"{names[1]} must hold clean rows like those of {names[0]}, got one value a row")
+    return rows, targets
+
+
+def _has_columns(rows: Any) -> bool:
+    pictures = isinstance(rows, list) and not all(isinstance(row, str) for row in rows)
+    return pictures or getattr(rows, "ndim", 1) > 1
 
 
 def _train_and_save(

@@ -28,10 +28,11 @@ def profile(
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # PyTorch's profiler writes to the terminal
     from isthmus import profile as measured
     from isthmus.cli.console import print_json
-    from isthmus.cli.fit import pair_of
+    from isthmus.cli.fit import pair_for
     from isthmus.cli.values import estimator_given
 
-    found = measured(estimator_given(estimator, settings), *pair_of(data, target), seconds=seconds, compile=compile)
+    model = estimator_given(estimator, settings)
+    found = measured(model, *pair_for(model, data, target), seconds=seconds, compile=compile)
     if as_json:
         told = {"timings": [row._asdict() for row in found.timings], "best": found.best._asdict()}
         print_json({**found._asdict(), **told})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,9 @@ def search(
     of one architecture are trained together.
     """
     from isthmus.cli.arrays import check_standing
-    from isthmus.cli.fit import check_takes_target, pair_of
+    from isthmus.cli.fit import pair_for
     from isthmus.cli.values import estimator_given, settle
+    from isthmus.errors import DataError, ParameterError
     from isthmus.estimators.search import SearchCV
     from isthmus.persistence import check_path
 
@@ -51,9 +53,12 @@ def search(
     candidates = parse_grid(grid)
     first = {name: values[0] for name, values in candidates.items()}
     settle(estimator_given(estimator, settings, seed), first, "--grid")
-    if target is not None:
-        check_takes_target(model)
-    found = SearchCV(model, candidates, n_iter=draws, cv=folds, random_state=seed).fit(*pair_of(data, target))
+    if not hasattr(model, "score"):
+        raise ParameterError(f"ESTIMATOR must have a score to be chosen by, and {type(model).__name__} has none")
+    pair = pair_for(model, data, target)
+    found = SearchCV(model, candidates, n_iter=draws, cv=folds, random_state=seed).fit(*pair)
+    if math.isnan(found.best_score_):
+        raise DataError("--grid: no candidate could be scored on all folds, so none is the best and none is saved")
     found.best_estimator_.save(out, overwrite=overwrite)
     _tell(found, out, as_json)
 
@@ -67,6 +72,8 @@ def parse_grid(grid: list[str]) -> dict[str, list[Any]]:
     for given in grid:
         name, equals, text = given.partition("=")
         values = [value.strip() for value in _split(text)]
+        if name.strip() in parsed:
+            raise ParameterError(f"--grid must name a parameter once, with all its values, got {given!r} after another")
         if not equals or not name.strip().isidentifier() or "" in values:
             raise ParameterError(f"--grid must be name=v1,v2, such as --grid latent_dim=4,8, got {given!r}")
         parsed[name.strip()] = [parse_value(value) for value in values]

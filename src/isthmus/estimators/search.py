@@ -18,6 +18,7 @@ from isthmus import adapters
 from isthmus.checks import check_parameters, integer, optional
 from isthmus.errors import ParameterError
 from isthmus.estimators.many import Job, Outcome, fit_jobs
+from isthmus.estimators.segmenter import Segmenter, read_both
 
 __all__ = ["SearchCV"]
 
@@ -112,7 +113,9 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         """
         scorer, metric = self._get_scorers()
         candidates = list(self._candidates())
-        X, y, sample_weight, groups = indexable(adapters.read(X), adapters.read(y, "y"), sample_weight, groups)
+        labels_pictures = isinstance(self.estimator, Segmenter)
+        X, y = read_both(X, y) if labels_pictures else (adapters.read(X), adapters.read(y, "y"))
+        X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, groups))
         models = [self._candidate(params) for params in candidates for _ in splits]
