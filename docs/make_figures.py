@@ -202,9 +202,10 @@ def translate(result: dict[str, Any]) -> Rows:
     """BLEU, greedy and with five beams."""
     rows = Rows()
     for name, run in result.items():
-        what = f"Multi30k English to German, test_2016_flickr: {name}, {run['threads']} threads"
+        what = f"Multi30k English to German, test_2016_flickr: {name}, {threads_of(run)}"
         said = f"BLEU {run['beam 1']['bleu']:.2f}, beam 5 {run['beam 5']['bleu']:.2f}"
-        rows.append((what, said, f"`{run['beam 1']['signature']}`"))
+        signature = run["beam 1"]["signature"].replace("|", " ")  # which would end a cell
+        rows.append((what, said, f"`{signature}`"))
     return rows
 
 
