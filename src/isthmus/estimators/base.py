@@ -177,6 +177,7 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
             Where ``checkpoint_dir`` is another run's, or cannot be written.
         """
         X = as_stream(self, X, y, sample_weight)
+        self._check()
         with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
             if isinstance(X, Stream):
                 fit_stream(self, X, y, sample_weight, validation_data, checkpoints)
@@ -186,7 +187,6 @@ class EncoderDecoderEstimator(Saving, Exporting, Reporting, Inference, ClassName
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None = None
     ) -> Self:
-        self._check()
         keep_freed_memory()
         parts, seed = self._resolve_training(), self._seed()
         seed = seed if checkpoints is None else checkpoints.seed(seed)

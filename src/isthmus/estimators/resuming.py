@@ -26,7 +26,6 @@ NO_MATTER = ("checkpoint_dir", "checkpoint_every", "device", "verbose")
 
 def checkpoints_of(estimator: Any, resume: bool) -> AbstractContextManager[Checkpoints | None]:
     """Those of the estimator's folder, held for the run; None where it names none."""
-    estimator._check()
     if estimator.checkpoint_dir is not None:
         return Checkpoints(Path(estimator.checkpoint_dir), estimator.checkpoint_every, resume)
     if resume:

@@ -36,7 +36,6 @@ def fit_stream(
     estimator: Any, stream: Stream, y: Any, sample_weight: Any, validation_data: Any, checkpoints: Checkpoints | None
 ) -> None:
     """Train an estimator on a stream: as on rows in memory, but for where scaler, validation and batches come from."""
-    estimator._check()
     keep_freed_memory()
     parts, seed = estimator._resolve_training(), estimator._seed()
     if (reason := against_stream(estimator, y, sample_weight)) is not None:

@@ -44,8 +44,8 @@ class WindowRows(SeriesPairs):
     # ------------------------------------------------------------------ training
 
     def _fit_windows(self, X: Any, exogenous: Any, validation_data: Any, resume: bool) -> Self:
+        self._check()
         with all_or_nothing(self), checkpoints_of(self, resume) as checkpoints:
-            self._check()
             series, known, _ = self._learn_series(X, exogenous)
             lengths = [len(values) for values in series]
             fraction = self.validation_fraction if validation_data is None else 0.0
