@@ -87,7 +87,7 @@ def _read_path(given: str, name: str) -> Any:
         if key and key not in frame.columns:
             raise DataError(f"{name}: {path} has no column {key!r}; it has {list(frame.columns)}")
         if key and path.suffix == ".csv" and any(isinstance(item, str) for item in frame[key]):
-            return pd.read_csv(path, dtype=str, keep_default_na=False)[key]  # "null" and "" are texts, too
+            return pd.read_csv(path, usecols=[key], dtype=str, keep_default_na=False)[key]  # "null" is a text
         return frame[key] if key else frame
     except DataError:
         raise
