@@ -177,19 +177,21 @@ def _timings(loop: Loop, asked: list[tuple[str, int, str]], seconds: float) -> l
             if not note:
                 with threads(one[1]):
                     times.append(median_of(partial(_step, loop, run), seconds / ROUNDS, least=1))
+    kept = keep_freed_memory()
     return [
-        Timing(WAYS[way][0], number, precision, keep_freed_memory(), median(times) if times else None, seconds, note)
-        for (way, number, precision), times, (_, seconds, note) in zip(asked, found, built, strict=True)
+        Timing(WAYS[way][0], number, precision, kept, median(times) if times else None, build, note)
+        for (way, number, precision), times, (_, build, note) in zip(asked, found, built, strict=True)
     ]
 
 
 def _built(loop: Loop, way: str, number: int, precision: str) -> tuple[Run, float, str]:
     """A way to take a step, the seconds before its second, and why it fell back to another, if it did."""
     told: list[Decision] = []
+    _, make = WAYS[way]
     given = (loop.step, loop.optimizer, loop.state.memory, loop.clip_norm, precision)
     with threads(number):
         started = time.perf_counter()
-        run = WAYS[way][1](*given) if way == AS_WRITTEN else WAYS[way][1](*given, told.append)
+        run = make(*given) if way == AS_WRITTEN else make(*given, told.append)
         _step(loop, run)
         return run, time.perf_counter() - started, told[-1].reason if told else ""
 
