@@ -104,7 +104,7 @@ def main(given: list[str] | None = None) -> None:
         **network(options.kind, options.attention),
         tokenizer=("char", "word"),
         learning_rate=options.learning_rate,
-        schedule=Cosine(floor=0.01),
+        schedule=Cosine(floor=0.01, warmup=0.1 if options.kind == "transformer" else 0.0),
         batch_size=options.batch,
         max_epochs=10**6,
         precision=options.precision,
