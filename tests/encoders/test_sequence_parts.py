@@ -107,6 +107,27 @@ def test_step_by_step_is_all_at_once(decoder, positions, target):
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=repr)
+def test_beams_write_what_rows_of_their_own_would(decoder):
+    torch.manual_seed(0)
+    part = type(decoder)(**(decoder.get_params() | {"autoregressive": True}))
+    latent = latent_for(True)
+    part.build(shape_of(latent), Space((None, 8)), WORDS).double().eval()
+    beams, teacher = torch.tensor([0, 0, 1, 1, 2, 2]), torch.randint(9, (6, 12))
+    twice = Latent(latent.z[beams], latent.bypass._replace(mask=latent.bypass.mask[beams]))
+    together, alone = part.start(latent).select(beams), part.start(twice)
+    for t in range(12):
+        if t == 5:  # a sentence ends, beams change places; later the rows are mixed
+            order = torch.tensor([1, 0, 4, 4])
+        elif t == 8:
+            order = torch.tensor([3, 0, 2])
+        else:
+            order = torch.arange(len(teacher))
+        teacher, together, alone = teacher[order], together.select(order), alone.select(order)
+        (found, together), (expected, alone) = part.step(teacher[:, t], together), part.step(teacher[:, t], alone)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=repr)
 def test_what_is_masked_is_not_read(decoder):
     torch.manual_seed(0)
     part, latent = type(decoder)(**decoder.get_params()), latent_for(True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from isthmus.checks import choice, instance, integer, number, optional
 from isthmus.errors import ParameterError, ShapeError
 from isthmus.nn.attention import SCORES, Attention
+from isthmus.nn.memory import together, which_memories
 from isthmus.nn.recurrent import CELLS, Recurrent
 from isthmus.nn.statistics import position_mean
 from isthmus.nn.symbols import Symbols, positions_to_write, require_sequence
@@ -21,22 +22,28 @@ __all__ = ["RNNDecoder"]
 
 class State(NamedTuple):
     """Hidden states ``(B, layers, H)``, what is read beside a symbol ``(B, 1, …)`` (the last attentional vector,
-    or the latent), and the memory with its keys and mask."""
+    or the latent), and the memory with its keys and mask, each for so many readers that are neighbours."""
 
     hidden: tuple[Tensor, ...]
     feed: Tensor | None
     memory: Tensor | None
     keys: Tensor | None
     mask: Tensor | None
+    readers: int = 1
 
     def select(self, rows: Tensor) -> State:
         """Of these rows."""
-
-        def of(part: Tensor | None) -> Tensor | None:
-            return None if part is None else part.index_select(0, rows)
-
         hidden = tuple(part.index_select(0, rows) for part in self.hidden)
-        return State(hidden, of(self.feed), of(self.memory), of(self.keys), of(self.mask))
+        feed = None if self.feed is None else self.feed.index_select(0, rows)
+        after = self._replace(hidden=hidden, feed=feed)
+        if self.memory is None or self.keys is None:
+            return after
+        memories, readers = which_memories(rows, len(self.memory), self.readers)
+        if memories is None:
+            return after._replace(readers=readers)
+        memory, keys = self.memory.index_select(0, memories), self.keys.index_select(0, memories)
+        mask = None if self.mask is None else self.mask.index_select(0, memories)
+        return after._replace(memory=memory, keys=keys, mask=mask, readers=readers)
 
 
 class RNNDecoder(Decoder):
@@ -209,8 +216,8 @@ class RNNDecoder(Decoder):
         """Positions ``(B, T, E)`` to what the end reads, and the state after them."""
         h, hidden = self.recurrent(self._with_feed(x, state), state=state.hidden)
         if self.attention is not None:
-            context, _ = self.attend(h, state.keys, state.memory, state.mask)
-            h = self.join(torch.cat([context, h], -1)).tanh()
+            context, _ = self.attend(together(h, state.readers), state.keys, state.memory, state.mask)
+            h = self.join(torch.cat([context.view(*h.shape[:2], -1), h], -1)).tanh()
             if self.input_feeding:
                 state = state._replace(feed=h[:, -1:])
         return self.recurrent.dropout(h), state._replace(hidden=hidden)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from isthmus.checks import instance, number, optional
 from isthmus.errors import ShapeError
 from isthmus.nn.dropout import Dropout
+from isthmus.nn.memory import which_memories
 from isthmus.nn.symbols import Symbols, positions_to_write, require_sequence
 from isthmus.nn.transformer import TRANSFORMER_PARAMETERS, Cache, Layer, Positions, check_heads, shape_of
 from isthmus.part import Decoder, Encoder, built
@@ -23,17 +24,22 @@ ROOM = 32
 
 
 class State(NamedTuple):
-    """A cache a layer, the memory's keys and values a layer, and its mask."""
+    """A cache a layer; the memory's keys and values a layer, and its mask, for so many readers that are neighbours."""
 
     caches: tuple[Cache, ...]
     memory: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None
+    readers: int = 1
 
     def select(self, rows: Tensor) -> State:
         """Of these rows."""
-        caches = tuple(cache.select(rows) for cache in self.caches)
-        memory = tuple((key.index_select(0, rows), value.index_select(0, rows)) for key, value in self.memory)
-        return State(caches, memory, None if self.mask is None else self.mask.index_select(0, rows))
+        after = self._replace(caches=tuple(cache.select(rows) for cache in self.caches))
+        memories, readers = which_memories(rows, len(self.memory[0][0]), self.readers)
+        if memories is None:
+            return after._replace(readers=readers)
+        memory = tuple((key.index_select(0, memories), value.index_select(0, memories)) for key, value in self.memory)
+        mask = None if self.mask is None else self.mask.index_select(0, memories)
+        return after._replace(memory=memory, mask=mask, readers=readers)
 
 
 class TransformerDecoder(Decoder):
@@ -180,6 +186,6 @@ class TransformerDecoder(Decoder):
         positions = torch.arange(length, length + 1, device=x.device)
         x, caches = self.where(x, positions), []
         for layer, cache, pair in zip(self.layers, state.caches, state.memory, strict=True):
-            x, cache = layer.step(x, positions, cache, pair, state.mask)  # type: ignore[operator]
+            x, cache = layer.step(x, positions, cache, pair, state.mask, state.readers)  # type: ignore[operator]
             caches.append(cache)
         return self._ended(x).squeeze(1), state._replace(caches=tuple(caches))

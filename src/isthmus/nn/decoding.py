@@ -154,8 +154,7 @@ def beam_search(
 
 def _log_p(logits: Tensor, classes: Tensor) -> Tensor:
     """log p of these classes ``(B, k)``, float64; sums over steps lose nothing."""
-    logits = wide(logits)
-    return (logits.gather(1, classes.to(logits.device)) - logits.logsumexp(-1, keepdim=True)).double()
+    return wide(logits).log_softmax(-1).gather(1, classes.to(logits.device)).double()
 
 
 def _penalty(length: int, power: float) -> float:

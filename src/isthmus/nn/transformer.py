@@ -12,6 +12,7 @@ from isthmus.checks import Check, choice, instance, integer, number, optional
 from isthmus.errors import ParameterError, ShapeError
 from isthmus.nn.attention import attended, join_heads, rotated, sinusoids, split_heads
 from isthmus.nn.dropout import Dropout
+from isthmus.nn.memory import together
 
 __all__ = [
     "TRANSFORMER_PARAMETERS",
@@ -210,8 +211,9 @@ class Layer(nn.Module):
         cache: Cache,
         memory: tuple[Tensor, Tensor] | None,
         memory_mask: Tensor | None,
+        readers: int = 1,
     ) -> tuple[Tensor, Cache]:
-        """One more position ``(B, 1, d_model)``, and the cache with it."""
+        """One more position ``(B, 1, d_model)``, and the cache with it; ``readers`` neighbours share a memory."""
         grown = cache
 
         def look_back(h: Tensor) -> Tensor:
@@ -221,14 +223,25 @@ class Layer(nn.Module):
             return attention
 
         x = self._add(x, look_back, 0)
-        return self._rest(x, positions, memory, memory_mask), grown
+        return self._rest(x, positions, memory, memory_mask, readers), grown
 
     def _rest(
-        self, x: Tensor, positions: Tensor, memory: tuple[Tensor, Tensor] | None, memory_mask: Tensor | None
+        self,
+        x: Tensor,
+        positions: Tensor,
+        memory: tuple[Tensor, Tensor] | None,
+        memory_mask: Tensor | None,
+        readers: int = 1,
     ) -> Tensor:
         if self.other is not None and memory is not None:
             other, (key, value) = self.other, memory
-            x = self._add(x, lambda h: other(other.queries(h, positions), key, value, memory_mask), 1)
+
+            def look_there(h: Tensor) -> Tensor:
+                query = other.queries(together(h, readers), positions)
+                attention: Tensor = other(query, key, value, memory_mask)
+                return attention.view(h.shape)
+
+            x = self._add(x, look_there, 1)
         return self._add(x, self.feed, len(self.norms) - 1)
 
     def _add(self, x: Tensor, part: Callable[[Tensor], Tensor], number: int) -> Tensor:
