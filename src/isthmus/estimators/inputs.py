@@ -33,6 +33,7 @@ __all__ = [
     "fits",
     "is_list_of_images",
     "one_array",
+    "read_pair",
 ]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
@@ -66,6 +67,10 @@ class Inputs:
     _longest: int = 0
     """Positions of the longest series or text of training."""
     tokenizer_: Any
+
+    def _read_pair(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """As `read_pair`; a model that knows better which file belongs to which says so here."""
+        return read_pair(X, y)
 
     def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Batch:
         """Check the data, remember (or compare) its features; a mask goes with sequences of several lengths."""
@@ -189,6 +194,11 @@ class Inputs:
         if 0 in array.shape:
             raise DataError(f"{name} must not have an empty axis, got shape {array.shape}")
         return array  # type: ignore[no-any-return]
+
+
+def read_pair(X: Any, y: Any) -> tuple[Any, Any]:
+    """Rows and what stands beside them, from wherever they are given."""
+    return adapters.read(X, "X"), adapters.read(y, "y")
 
 
 def is_list_of_images(data: Any) -> bool:

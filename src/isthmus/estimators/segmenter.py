@@ -29,13 +29,6 @@ def is_image_path(given: Any) -> bool:
     return isinstance(given, (str, Path)) and not any(suffix in str(given) for suffix in adapters.SUFFIXES)
 
 
-def read_both(X: Any, y: Any) -> tuple[Any, Any]:
-    """Pictures and masks, of two folders those that are pairs; labels as they are stored."""
-    if is_image_path(X) and is_image_path(y):
-        return read_pairs(X, y)
-    return adapters.read(X, "X"), read_images(y, "y", labels=True) if is_image_path(y) else adapters.read(y, "y")
-
-
 def label_weights(value: Any) -> str | None:
     """A weight a label."""
     one = number(0)
@@ -109,7 +102,7 @@ class Segmenter(PictureEstimator):
         for name in ("ignore_label", "class_weight") if self.multilabel else ():
             if getattr(self, name) is not None:
                 raise ParameterError(f"{name} must be None where multilabel=True, got {getattr(self, name)!r}")
-        X, y = read_both(X, y)
+        X, y = self._read_pair(X, y)
         x, x_mask = self._read_masked(X, reset=reset)
         if x.dim() < 3:
             wanted = "(n, T) with dims=1 in the encoder, (n, H, W), (n, C, H, W) or (n, C, D, H, W)"
@@ -127,6 +120,12 @@ class Segmenter(PictureEstimator):
         target = torch.from_numpy(labels)
         y_mask = x_mask if mask is None else torch.from_numpy(mask)
         return Batch(x, target.float() if self.multilabel else target, x_mask, y_mask)
+
+    def _read_pair(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Of two folders those pictures and masks that are pairs; labels as they are stored."""
+        if is_image_path(X) and is_image_path(y):
+            return read_pairs(X, y)
+        return super()._read_pair(X, read_images(y, "y", labels=True) if is_image_path(y) else y)
 
     def _read_labels(self, y: Any, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         """The masks, ``(n, *positions)`` or ``(n, *positions, L)``, and where they are padded."""
@@ -232,7 +231,7 @@ class Segmenter(PictureEstimator):
         """The mean Dice coefficient of the labels, each averaged over the pictures."""
         if y is None:
             raise DataError("y must be the masks: score(images, masks)")
-        X, truth = read_both(X, y)
+        X, truth = self._read_pair(X, y)
         found = self.predict(X)
         if len(truth) != len(found):
             raise DataError(f"y must hold a mask for each of {len(found)} pictures, got {len(truth)}")

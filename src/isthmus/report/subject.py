@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus import adapters, images
+from isthmus import adapters
 from isthmus.errors import DataError, UnsupportedError
 from isthmus.report.layout import image_shape_of, tiles
 from isthmus.report.rows import at_most, every, padded, read_numbers, read_rows, real, taken
@@ -46,8 +46,7 @@ class Subject:
         self.module = self.line.module_
         self.dims: int | None = getattr(self.module.encoder, "dims", None)
         self.positions = len(self.module.space.shape) - 1
-        if self.labels_positions and images.holds_images(X) and images.holds_images(y):
-            X, y = images.read_pairs(X, y)
+        X, y = self.line._read_pair(X, y)
         layout: str = getattr(self.line, "_layout", "rows")
         if self.line is not estimator and getattr(estimator, "window", None) is not None:
             raise UnsupportedError(
