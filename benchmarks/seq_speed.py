@@ -13,10 +13,11 @@ hand-written loop is the best that we can write in plain PyTorch, in both, too: 
 once, fused kernels, fused Adam, nothing read back in a step. JoeyNMT's side is the inner
 loop of its `TrainManager` with its own loader; its batches are of as many positions, and not sorted by length.
 
-Decoding: 50 sentences at once, `predict` on our side, `search` on JoeyNMT's, greedy and with 5 beams. "steps" has
-networks as they begin, so that nothing ends before the 16 pieces that are allowed and all sides take as many
-steps. "translating" has networks that went through the first 10,000 pairs once and 200 sentences of the test set,
-each until its own end, at most half as long again as its source.
+Decoding: 50 sentences at once, `predict` on our side, `search` on JoeyNMT's, greedy and with 5 beams. "writing 16
+pieces" has networks as they begin, so that nothing ends before the pieces that are allowed and all sides take as many
+steps; "steps" is what the 15 after the first take, without reading the sources: 50 sentences a step. "translating"
+has networks that went through the first 10,000 pairs once and 200 sentences of the test set, each until its own end,
+at most half as long again as its source.
 
 ``step_ms``: one step of our Transformer at 50 rows after so many others, and the attention to them within it.
 
@@ -58,7 +59,8 @@ AT_ONCE, STEPS, LEARNT, TRANSLATED = 50, 16, 10_000, 200
 KINDS = ("gru", "transformer")
 
 Ids = list[list[int]]
-Decode = Callable[[int], Sequence[Any]]
+Decode = Callable[[int, int], Sequence[Any]]
+"""With so many beams, at most so many pieces where nothing was learnt."""
 Epoch = Callable[[], None]
 
 
@@ -151,10 +153,10 @@ def decode_ours(kind: str, train: Corpus, test: Corpus, learn: bool) -> Decode:
     model = estimator(kind, train, 1, learning_rate=rate).fit(written(train.sources), written(train.targets))
     sources = written(test.sources)
 
-    def decode(beams: int) -> Sequence[Any]:
+    def decode(beams: int, steps: int) -> Sequence[Any]:
         found: list[str] = []
         for start in range(0, len(sources), AT_ONCE):
-            longest = max(map(len, test.sources[start : start + AT_ONCE])) * 3 // 2 if learn else STEPS
+            longest = max(map(len, test.sources[start : start + AT_ONCE])) * 3 // 2 if learn else steps
             found += model.predict(sources[start : start + AT_ONCE], beam_size=beams, max_length=longest)
         return [text.split() for text in found]
 
@@ -404,8 +406,8 @@ def decode_joey(kind: str, train: Corpus, test: Corpus, learn: bool) -> Decode:
     for batch in batches:
         batch.sort_by_src_length()
 
-    def decode(beams: int) -> Sequence[Any]:
-        limit = -1 if learn else STEPS  # half as long again
+    def decode(beams: int, steps: int) -> Sequence[Any]:
+        limit = -1 if learn else steps  # half as long again
         found = [search(model, one, max_output_length=limit, beam_size=beams, beam_alpha=1.0)[0] for one in batches]
         ends = (row.tolist() for rows in found for row in rows)
         return [row[: row.index(model.eos_index)] if model.eos_index in row else row for row in ends]
@@ -454,19 +456,23 @@ def training(kind: str, data: Corpus, clock: Callable[[], float], peer: bool) ->
 
 def decoding(
     kind: str, train: Corpus, test: Corpus, learn: bool, clock: Callable[[], float], peer: bool
-) -> tuple[Callable[[int], dict[str, Callable[[], float]]], dict[str, float]]:
-    """Each contestant's sentences a second with so many beams, and the pieces that it writes for one."""
+) -> tuple[Callable[[int, bool], dict[str, Callable[[], float]]], dict[str, float]]:
+    """Each contestant's sentences a second with so many beams, or the steps after the first alone, times sentences
+    a second, and the pieces that it writes for one."""
     sides = {"isthmus": decode_ours} | ({"joeynmt": decode_joey} if peer else {})
     decoders = {name: build(kind, train, test, learn) for name, build in sides.items()}
-    pieces = {name: statistics.mean(len(row) for row in decode(1)) for name, decode in decoders.items()}
+    pieces = {name: statistics.mean(len(row) for row in decode(1, STEPS)) for name, decode in decoders.items()}
     if not learn and min(pieces.values()) < 0.9 * STEPS:
         raise RuntimeError(f"{STEPS} pieces were expected, written were {pieces}")
 
-    def of(beams: int) -> dict[str, Callable[[], float]]:
-        return {
-            name: partial(lambda one: len(test.sources) / timed(clock, lambda: one(beams))[0], decode)
-            for name, decode in decoders.items()
-        }
+    def of(beams: int, steps_alone: bool) -> dict[str, Callable[[], float]]:
+        def rate(decode: Decode) -> float:
+            whole = timed(clock, partial(decode, beams, STEPS))[0]
+            if not steps_alone:
+                return len(test.sources) / whole
+            return len(test.sources) * (STEPS - 1) / (whole - timed(clock, partial(decode, beams, 1))[0])
+
+        return {name: partial(rate, decode) for name, decode in decoders.items()}
 
     return of, pieces
 
@@ -512,13 +518,15 @@ def main(given: Sequence[str] | None = None) -> None:
     peer, share = "joeynmt" not in result["skipped"], 60 * options.minutes * 0.9 / len(options.kinds)
     for kind in options.kinds:
         case = result[kind] = {"train": contest(training(kind, data, clock, peer), 0.6 * share)}
-        for what, some, read, learn in (
-            ("steps", data.first(200), test.first(AT_ONCE), False),
-            ("translating", train.first(LEARNT), test.first(TRANSLATED), True),
+        for some, read, learn in (
+            (data.first(200), test.first(AT_ONCE), False),
+            (train.first(LEARNT), test.first(TRANSLATED), True),
         ):
             of, pieces = decoding(kind, some, read, learn, clock, peer)
-            for beams in (1, 5):
-                case[f"{what}, beam {beams}"] = contest(of(beams), 0.1 * share) | {"pieces": pieces}
+            for what in ("translating",) if learn else (f"writing {STEPS} pieces", "steps"):
+                for beams in (1, 5):
+                    found = contest(of(beams, what == "steps"), 0.07 * share)
+                    case[f"{what}, beam {beams}"] = found | {"pieces": pieces}
         show(kind, case)
     if "transformer" in options.kinds:
         result["step_ms"] = step_times(data, clock)

@@ -294,7 +294,8 @@ def seq_speed(result: dict[str, Any]) -> Rows:
     rows = Rows()
     for kind in ("gru", "transformer"):
         for what, found in result.get(kind, {}).items():
-            unit = "target tokens a second" if what == "train" else "sentences a second"
+            units = {"train": "target tokens a second", "steps": "steps a second of one sentence"}
+            unit = units.get(what.partition(",")[0], "sentences a second")
             said = "; ".join(
                 f"{ours} {found['a_second'][ours]:,.0f}: "
                 + ", ".join(f"{ratio[0]:.2f} × {name}" for name, ratio in others.items())
