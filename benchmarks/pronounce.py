@@ -54,10 +54,10 @@ def error_rates(pairs: Pairs, found: list[str]) -> dict[str, float]:
     return {"phoneme_error": 100 * float(jiwer.wer(nearest, found)), "word_error": 100 * wrong / len(pairs)}
 
 
-def network(kind: str, attention: str) -> dict[str, Any]:
-    """Encoder and decoder."""
+def network(kind: str, attention: str, width: int) -> dict[str, Any]:
+    """Encoder and decoder; the width is the Transformer's."""
     if kind == "transformer":
-        size = {"d_model": 256, "num_heads": 4, "num_layers": 3, "feedforward": 1024, "dropout": 0.1}
+        size = {"d_model": width, "num_heads": 4, "num_layers": 3, "feedforward": 4 * width, "dropout": 0.1}
         return {"encoder": TransformerEncoder(**size), "decoder": TransformerDecoder(**size)}
     if kind == "none":
         return {
@@ -76,6 +76,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=5, help="minutes between reports")
     parser.add_argument("--kind", choices=["rnn", "transformer", "none"], default="rnn")
     parser.add_argument("--attention", choices=["additive", "multiplicative", "dot"], default="dot")
+    parser.add_argument("--width", type=int, default=256, help="of the Transformer")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--beam", type=int, default=5)
@@ -101,7 +102,7 @@ def main(given: list[str] | None = None) -> None:
     pairs = [(word, one) for word, listed in train[: options.words] for one in listed]
     average = WeightAverage(decay=0.5)
     model = Seq2Seq(
-        **network(options.kind, options.attention),
+        **network(options.kind, options.attention, options.width),
         tokenizer=("char", "word"),
         learning_rate=options.learning_rate,
         schedule=Cosine(floor=0.01, warmup=0.1 if options.kind == "transformer" else 0.0),
