@@ -301,7 +301,9 @@ def seq_speed(result: dict[str, Any]) -> Rows:
                 + ", ".join(f"{ratio[0]:.2f} × {name}" for name, ratio in others.items())
                 for ours, others in found["times_as_fast_as"].items()
             )
-            rows.append((f"{kind}, {what}, {threads}, {unit}", said, "see docs/speed.md"))
+            written = ", ".join(f"{name} {number:.1f}" for name, number in found.get("pieces", {}).items())
+            beside = f"pieces a sentence: {written}" if what.startswith("translating") else "see docs/speed.md"
+            rows.append((f"{kind}, {what}, {threads}, {unit}", said, beside))
     return rows
 
 
