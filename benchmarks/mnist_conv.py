@@ -36,6 +36,7 @@ from isthmus import (
 )
 
 RATES = {"conv": 2e-3, "mlp": 3e-3}
+CHANNELS = {"autoencoder": (32, 64), "vae conv": (32, 64, 128, 256)}
 
 
 def load(choose: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +72,7 @@ def run_autoencoder(options: argparse.Namespace, name: str) -> dict[str, Any]:
     average, clock = timed(options, name)
     model = Autoencoder(
         latent_dim=32,
-        encoder=ConvEncoder(options.channels),
+        encoder=ConvEncoder(options.channels or CHANNELS[name]),
         learning_rate=options.rate or RATES["conv"],
         schedule=Cosine(floor=0.01),
         batch_size=options.batch,
@@ -89,7 +90,8 @@ def run_vae(options: argparse.Namespace, name: str) -> dict[str, Any]:
     train, test = load_binarised(options.choose)
     kind = name.split()[1]
     if kind == "conv":
-        encoder, decoder = ConvEncoder(options.channels), ConvDecoder(options.channels[::-1])
+        channels = options.channels or CHANNELS[name]
+        encoder, decoder = ConvEncoder(channels), ConvDecoder(channels[::-1])
         train, test = train.reshape(-1, 28, 28), test.reshape(-1, 28, 28)
     else:
         encoder, decoder = MLPEncoder((200, 200), activation="tanh"), None
@@ -135,7 +137,7 @@ def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20, help="of training a run")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--channels", type=int, nargs="+", default=[32, 64])
+    parser.add_argument("--channels", type=int, nargs="+", help="in place of those chosen")
     parser.add_argument("--rate", type=float, help="learning rate, in place of the one chosen")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--samples", type=int, default=500)
