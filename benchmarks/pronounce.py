@@ -76,7 +76,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=5, help="minutes between reports")
     parser.add_argument("--kind", choices=["rnn", "transformer", "none"], default="rnn")
     parser.add_argument("--attention", choices=["additive", "multiplicative", "dot"], default="dot")
-    parser.add_argument("--width", type=int, default=256, help="of the Transformer")
+    parser.add_argument("--width", type=int, default=128, help="of the Transformer")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--beam", type=int, default=5)
