@@ -18,7 +18,7 @@ from isthmus import images
 from isthmus.errors import DataError
 from isthmus.stream import Stream
 
-__all__ = ["channels_first", "channels_last", "read", "to_tensor"]
+__all__ = ["channels_first", "channels_last", "read", "read_pair", "to_tensor"]
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".txt")
 KEYED = (".npz:", ".csv:", ".parquet:")
@@ -48,6 +48,11 @@ def read(data: Any, name: str = "X") -> Any:
     if hasattr(data, "collect") and type(data).__module__.startswith("polars"):
         return data.collect()
     return data
+
+
+def read_pair(X: Any, y: Any) -> tuple[Any, Any]:
+    """Rows and what stands beside them, each by `read`."""
+    return read(X, "X"), read(y, "y")
 
 
 def _read_tensor(tensor: Tensor, name: str) -> np.ndarray:

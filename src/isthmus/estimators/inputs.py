@@ -33,7 +33,6 @@ __all__ = [
     "fits",
     "is_list_of_images",
     "one_array",
-    "read_pair",
 ]
 
 MEND_MISSING = "make_pipeline(SimpleImputer(), {name}())"
@@ -69,8 +68,8 @@ class Inputs:
     tokenizer_: Any
 
     def _read_pair(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """As `read_pair`; a model that knows better which file belongs to which says so here."""
-        return read_pair(X, y)
+        """As `adapters.read_pair`; a model that knows better which file belongs to which says so here."""
+        return adapters.read_pair(X, y)
 
     def _read(self, data: Any, *, reset: bool = False, name: str = "X") -> Batch:
         """Check the data, remember (or compare) its features; a mask goes with sequences of several lengths."""
@@ -194,11 +193,6 @@ class Inputs:
         if 0 in array.shape:
             raise DataError(f"{name} must not have an empty axis, got shape {array.shape}")
         return array  # type: ignore[no-any-return]
-
-
-def read_pair(X: Any, y: Any) -> tuple[Any, Any]:
-    """Rows and what stands beside them, from wherever they are given."""
-    return adapters.read(X, "X"), adapters.read(y, "y")
 
 
 def is_list_of_images(data: Any) -> bool:

@@ -14,9 +14,9 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing, indexable
 
+from isthmus import adapters
 from isthmus.checks import check_parameters, integer, optional
 from isthmus.errors import ParameterError
-from isthmus.estimators.inputs import read_pair
 from isthmus.estimators.many import Job, Outcome, fit_jobs
 
 __all__ = ["SearchCV"]
@@ -112,7 +112,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         """
         scorer, metric = self._get_scorers()
         candidates = list(self._candidates())
-        X, y = getattr(self.estimator, "_read_pair", read_pair)(X, y)
+        X, y = getattr(self.estimator, "_read_pair", adapters.read_pair)(X, y)
         X, y, sample_weight, groups = indexable(X, y, sample_weight, groups)
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, groups))

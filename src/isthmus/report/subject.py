@@ -46,7 +46,7 @@ class Subject:
         self.module = self.line.module_
         self.dims: int | None = getattr(self.module.encoder, "dims", None)
         self.positions = len(self.module.space.shape) - 1
-        X, y = self.line._read_pair(X, y)
+        X, y = getattr(self.line, "_read_pair", adapters.read_pair)(X, y)
         layout: str = getattr(self.line, "_layout", "rows")
         if self.line is not estimator and getattr(estimator, "window", None) is not None:
             raise UnsupportedError(
@@ -55,7 +55,7 @@ class Subject:
         if " to " in layout:
             raise UnsupportedError(f"report has no page for a model from {layout}; predict shows the model")
         self.layout = "texts" if self.writes else layout
-        self.given = adapters.read(X)
+        self.given = X
         rows = self.line._read_known(self.given, "X")[0] if self.forecasts else self.given
         plain = self.layout == "rows"
         rows = read_numbers(rows, self.dims) if plain else read_rows(rows, self.dims, layout=self.layout)
@@ -70,7 +70,7 @@ class Subject:
         if self.pairs and y is None:
             raise DataError("y must be the target series, one a source: report(sources, path, targets)")
         self.known = y if self.forecasts else None
-        targets = Targets() if y is None or self.forecasts else read_targets(self, adapters.read(y, "y"))
+        targets = Targets() if y is None or self.forecasts else read_targets(self, y)
         self.clean, self.labels, self.masks, self.references, *_ = targets
         self.targets: Any = targets.series
         self.image_shape = image_shape_of(self.rows, image_shape, self.positions) if plain else None
