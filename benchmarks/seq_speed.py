@@ -29,6 +29,7 @@ It writes ``benchmarks/results/seq_speed.json``. Where JoeyNMT does not import, 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import statistics
@@ -518,15 +519,14 @@ def main(given: Sequence[str] | None = None) -> None:
     peer, share = "joeynmt" not in result["skipped"], 60 * options.minutes * 0.9 / len(options.kinds)
     for kind in options.kinds:
         case = result[kind] = {"train": contest(training(kind, data, clock, peer), 0.6 * share)}
-        for some, read, learn in (
-            (data.first(200), test.first(AT_ONCE), False),
-            (train.first(LEARNT), test.first(TRANSLATED), True),
+        for contests, some, read, learn in (
+            ((f"writing {STEPS} pieces", "steps"), data.first(200), test.first(AT_ONCE), False),
+            (("translating",), train.first(LEARNT), test.first(TRANSLATED), True),
         ):
             of, pieces = decoding(kind, some, read, learn, clock, peer)
-            for what in ("translating",) if learn else (f"writing {STEPS} pieces", "steps"):
-                for beams in (1, 5):
-                    found = contest(of(beams, what == "steps"), 0.07 * share)
-                    case[f"{what}, beam {beams}"] = found | {"pieces": pieces}
+            for what, beams in itertools.product(contests, (1, 5)):
+                found = contest(of(beams, what == "steps"), 0.07 * share)
+                case[f"{what}, beam {beams}"] = found | {"pieces": pieces}
         show(kind, case)
     if "transformer" in options.kinds:
         result["step_ms"] = step_times(data, clock)
